@@ -1,0 +1,44 @@
+# make demo | test | lint | bench: each installs what it needs first.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test unit e2e lint lock docs clean
+
+$(VENV)/.ready: .ci/requirements.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --require-hashes --requirement .ci/requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: $(VENV)/.ready
+	$(BIN)/python -m tests.lab.demo
+
+test: lint unit e2e
+
+unit: $(VENV)/.ready
+	$(BIN)/python -m pytest -m "not lab"
+
+e2e: $(VENV)/.ready
+	$(BIN)/python -m tests.lab prepare
+	$(BIN)/python -m pytest -m lab -p no:randomly
+
+lint: $(VENV)/.ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# Writes the files that are generated from the code; tests fail when they drift.
+docs: $(VENV)/.ready
+	$(BIN)/python -m tests.docs
+
+# Versions and hashes only: the registry's address comes from the machine's own pip configuration.
+lock:
+	$(PYTHON) -m venv .make/lock
+	.make/lock/bin/pip install --quiet uv
+	.make/lock/bin/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate \
+	    --python-version 3.11 --group pyproject.toml:dev --output-file .ci/requirements.lock pyproject.toml
+
+clean:
+	rm -rf $(VENV) .make dist build

@@ -1,0 +1,5 @@
+"""`python -m runnerkit`."""
+
+from runnerkit.cli import main
+
+main()

@@ -1,0 +1,149 @@
+"""What a Docker daemon says about itself, typed. Pure: nothing here reaches out.
+
+Unknown is not absent: None stands for "was not asked or not told", never for "is not there".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+PROJECT_LABEL = "com.docker.compose.project"
+SERVICE_LABEL = "com.docker.compose.service"
+ONEOFF_LABEL = "com.docker.compose.oneoff"
+
+Json = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class ContainerFacts:
+    """One container. Health, start, restarts, exit code, OOM and error need an inspect.
+
+    `service` is compose's name of it: None for other containers and for `compose run` ones.
+    `started_at` is RFC 3339 text as the engine gives it; `health` is None without a health check.
+    """
+
+    id: str
+    name: str
+    service: str | None
+    image: str
+    image_id: str
+    state: str
+    health: str | None
+    started_at: str | None
+    restarts: int | None
+    exit_code: int | None
+    oom_killed: bool | None
+    labels: Mapping[str, str]
+    error: str
+
+
+@dataclass(frozen=True)
+class DaemonFacts:
+    """A daemon that answered.
+
+    `memory_bytes` is the memory it sees; `images` maps every tag and digest reference to its
+    image id; `subnets` are those of all its networks.
+    """
+
+    version: str
+    api_version: str
+    min_api_version: str
+    os: str
+    arch: str
+    storage_driver: str
+    data_root: str
+    ncpu: int
+    memory_bytes: int
+    security_options: tuple[str, ...]
+    registry_mirrors: tuple[str, ...]
+    containers: tuple[ContainerFacts, ...]
+    images: Mapping[str, str]
+    subnets: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class DaemonUnavailable:
+    """A daemon that could not be asked: everything about it is unknown, not absent."""
+
+    reason: str
+
+
+def parse_container(listed: Json, inspected: Json | None = None) -> ContainerFacts:
+    """Read a container of `/containers/json`, with what `/containers/{id}/json` adds."""
+    labels: Mapping[str, str] = listed.get("Labels") or {}
+    oneoff = labels.get(ONEOFF_LABEL, "").lower() == "true"
+    detail = inspected or {}
+    state: Json = detail.get("State") or {}
+    health: Json = state.get("Health") or {}
+    config: Json = detail.get("Config") or {}
+    return ContainerFacts(
+        id=listed["Id"],
+        name=next(iter(listed.get("Names") or [""])).removeprefix("/"),
+        service=None if oneoff else labels.get(SERVICE_LABEL),
+        image=config.get("Image") or listed.get("Image", ""),
+        image_id=listed.get("ImageID", ""),
+        state=state.get("Status") or listed.get("State", ""),
+        health=health.get("Status") if health.get("Status") != "none" else None,
+        started_at=state.get("StartedAt"),
+        restarts=detail.get("RestartCount"),
+        exit_code=state.get("ExitCode"),
+        oom_killed=state.get("OOMKilled"),
+        labels=dict(labels),
+        error=state.get("Error", ""),
+    )
+
+
+def parse_images(listed: Sequence[Json]) -> dict[str, str]:
+    """Every reference of `/images/json` with its image id."""
+    return {
+        ref: image["Id"]
+        for image in listed
+        for ref in [*(image.get("RepoTags") or []), *(image.get("RepoDigests") or [])]
+        if "<none>" not in ref
+    }
+
+
+def parse_subnets(networks: Sequence[Json]) -> tuple[str, ...]:
+    """Return the subnets of `/networks`, sorted, each once."""
+    return tuple(
+        sorted(
+            {
+                pool["Subnet"]
+                for network in networks
+                for pool in (network.get("IPAM") or {}).get("Config") or []
+                if pool.get("Subnet")
+            }
+        )
+    )
+
+
+def parse_daemon(
+    version: Json,
+    info: Json,
+    *,
+    containers: Sequence[ContainerFacts],
+    images: Sequence[Json],
+    networks: Sequence[Json],
+) -> DaemonFacts:
+    """Put the answers of `/version`, `/info`, `/images/json` and `/networks` together."""
+    registry: Json = info.get("RegistryConfig") or {}
+    return DaemonFacts(
+        version=version.get("Version", ""),
+        api_version=version.get("ApiVersion", ""),
+        min_api_version=version.get("MinAPIVersion", ""),
+        os=version.get("Os", ""),
+        arch=version.get("Arch", ""),
+        storage_driver=info.get("Driver", ""),
+        data_root=info.get("DockerRootDir", ""),
+        ncpu=int(info.get("NCPU") or 0),
+        memory_bytes=int(info.get("MemTotal") or 0),
+        security_options=tuple(info.get("SecurityOptions") or ()),
+        registry_mirrors=tuple(registry.get("Mirrors") or ()),
+        containers=tuple(containers),
+        images=parse_images(images),
+        subnets=parse_subnets(networks),
+        warnings=tuple(info.get("Warnings") or ()),
+    )

@@ -1,0 +1,77 @@
+# Everything runnerkit wants to know of a host, in one answer. Changes nothing.
+# Arguments: the stack's directory, its data-root, its socket directory.
+# Answer: lines of tab-separated fields, the first one naming the fact; the last line is "end".
+stack=$1 data=$2 sockets=$3
+tab=$(printf '\t')
+
+say() {
+    fact=$1
+    shift
+    for field in "$@"; do
+        fact="$fact$tab$(printf '%s' "$field" | tr '\t\n' '  ')"
+    done
+    printf '%s\n' "$fact"
+}
+
+nearest() {
+    place=$1
+    while [ ! -e "$place" ]; do place=$(dirname -- "$place"); done
+    printf '%s' "$place"
+}
+
+disk() {
+    place=$(nearest "$2")
+    # -P keeps one line per filesystem; -T is not in every df, so the type comes from /proc.
+    set -- "$1" "$(df -kP -- "$place" 2>/dev/null | tail -n 1)" "$(df -iP -- "$place" 2>/dev/null | tail -n 1)"
+    mount=$(printf '%s' "$2" | awk '{ for (i = 6; i <= NF; i++) printf "%s%s", (i > 6 ? " " : ""), $i }')
+    kind=$(awk -v m="$mount" '$2 == m { k = $3 } END { print k }' /proc/mounts)
+    say disk "$1" "$mount" "$kind" \
+        "$(printf '%s' "$2" | awk '{ print $2 }')" "$(printf '%s' "$2" | awk '{ print $4 }')" \
+        "$(printf '%s' "$3" | awk '{ print $2 }')" "$(printf '%s' "$3" | awk '{ print $4 }')"
+}
+
+release() { (. /etc/os-release 2>/dev/null && eval "printf '%s' \"\${$1:-}\""); }
+say os_id "$(release ID)"
+say os_version "$(release VERSION_ID)"
+say os_name "$(release PRETTY_NAME)"
+say kernel "$(uname -r)"
+say arch "$(uname -m)"
+say uid "$(id -u)"
+if [ -d /run/systemd/system ]; then say systemd 1; fi
+if command -v apt-get >/dev/null; then say apt 1; fi
+say cpus "$(getconf _NPROCESSORS_ONLN 2>/dev/null)"
+say memory_kib "$(awk '$1 == "MemTotal:" { print $2 }' /proc/meminfo)"
+say clock "$(date +%s)"
+
+device=$(awk '$2 == "00000000" && $8 == "00000000" { print $1; exit }' /proc/net/route)
+if [ -n "$device" ]; then say mtu "$(cat "/sys/class/net/$device/mtu")"; fi
+awk 'NR > 1 { print $2, $8 }' /proc/net/route | while read -r destination mask; do
+    say route "$destination" "$mask"
+done
+# systemd-resolved's stub is on loopback; the servers behind it stand in its own file.
+for list in /run/systemd/resolve/resolv.conf /etc/resolv.conf; do
+    [ -r "$list" ] || continue
+    awk '$1 == "nameserver" { print $2 }' "$list" | while read -r server; do say nameserver "$server"; done
+done
+
+if command -v docker >/dev/null; then
+    say docker_cli 1
+    say compose_version "$(docker compose version --short 2>/dev/null)"
+fi
+disk root /
+disk data "$data"
+
+if [ -d "$stack" ]; then
+    say directory_mode "$(stat -c %a -- "$stack")"
+    for name in compose.yml .env daemon.json runner.env manifest.json; do
+        file=$stack/$name
+        [ -f "$file" ] || continue
+        content=-
+        # Secrets are compared by digest, here and there.
+        if [ "$name" != runner.env ]; then content=$(base64 <"$file" | tr -d '\n'); fi
+        sum=$(sha256sum <"$file")
+        say file "$name" "$(stat -c %a -- "$file")" "$(stat -c %U:%G -- "$file")" "${sum%% *}" "$content"
+    done
+fi
+if [ -f "$sockets/draining" ]; then say draining "$(cat "$sockets/draining")"; fi
+echo end

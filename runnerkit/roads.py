@@ -1,0 +1,231 @@
+"""The ways through the stages: survey a host, carry out its plan, wait until it is well.
+
+Every command is one of these roads; none has a copy of a stage of its own.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+from typing import TypeVar
+
+from runnerkit.apply import Executor, Progress
+from runnerkit.config import HostConfig
+from runnerkit.desired import RUNNER, DesiredState, build
+from runnerkit.errors import ExitCode, HostError, RunnerkitError, UnreachableError
+from runnerkit.facts import HostFacts, traits_of
+from runnerkit.health import HealthReport, Status, judge, unreachable
+from runnerkit.loading import resolve_secret
+from runnerkit.paths import MANIFEST, stack_paths
+from runnerkit.plan import Drain, Plan, diff, find_container
+from runnerkit.probe import collect
+from runnerkit.secret import Secret
+from runnerkit.server_probe import ServerLogin
+from runnerkit.shipped import compose_file
+from runnerkit.target import parse_target
+from runnerkit.transport import Login, Transport, connect
+
+POLL_SECONDS = 1.0
+MOST_AT_ONCE = 16
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Access:
+    """How to get in: where secrets are looked up, and whom to ask."""
+
+    base: Path
+    accept_new_host_key: bool = False
+    ask_host_key: Callable[[str], bool] | None = None
+    ask_password: Callable[[str], Secret] | None = None
+
+
+@dataclass(frozen=True)
+class Survey:
+    """One host, looked at: what it should be, what it is, and the difference."""
+
+    host: HostConfig
+    transport: Transport
+    login: ServerLogin
+    desired: DesiredState
+    facts: HostFacts
+    plan: Plan
+
+    def again(self, *, ask_server: bool) -> Survey:
+        """The same host, looked at anew over the same connection."""
+        return _look(self.host, self.transport, self.login, ask_server=ask_server)
+
+    def report(self) -> HealthReport:
+        """The judgement over these facts."""
+        return judge(self.desired, self.facts)
+
+
+def rpc_secret(host: HostConfig, access: Access) -> Secret:
+    """The secret that the runner shows the server. Raises ConfigError."""
+    return resolve_secret(host.secret, where=f"hosts.{host.name}.secret", base=access.base)
+
+
+@contextmanager
+def reach(host: HostConfig, access: Access) -> Iterator[Transport]:
+    """A connection to `host` for as long as the block runs. Raises UnreachableError."""
+    password = None
+    if host.sudo_password is not None:
+        where = f"hosts.{host.name}.sudo_password"
+        password = resolve_secret(host.sudo_password, where=where, base=access.base)
+    login = Login(
+        name=host.name,
+        target=parse_target(host.ssh),
+        identity=host.identity,
+        known_hosts=host.known_hosts,
+        sudo=host.sudo,
+        sudo_password=password,
+        connect_timeout=float(int(host.connect_timeout)),
+        accept_new_host_key=access.accept_new_host_key,
+    )
+    transport = connect(login, ask_host_key=access.ask_host_key, ask_password=access.ask_password)
+    try:
+        yield transport
+    finally:
+        transport.close()
+
+
+@contextmanager
+def survey(host: HostConfig, access: Access, *, ask_server: bool = False) -> Iterator[Survey]:
+    """Load, collect, build and diff for one host; the connection stays open for the block."""
+    secret = rpc_secret(host, access)
+    login = ServerLogin(host.server, secret, host.tls_verify)
+    with reach(host, access) as transport:
+        yield _look(host, transport, login, ask_server=ask_server)
+
+
+def _look(
+    host: HostConfig, transport: Transport, login: ServerLogin, *, ask_server: bool
+) -> Survey:
+    paths = stack_paths(host.stack, host.docker.data)
+    facts = collect(host.name, transport, paths, login if ask_server else None)
+    desired = build(host, login.secret, traits_of(facts), compose_file())
+    return Survey(host, transport, login, desired, facts, diff(desired, facts))
+
+
+def refuse_if_blocked(plan: Plan) -> None:
+    """Raise HostError with the first reason why nothing can be done on this host."""
+    if plan.blockers:
+        blocker = plan.blockers[0]
+        raise HostError(f"{plan.host}: {blocker.message}", hint=blocker.hint)
+
+
+def carry_out(found: Survey, progress: Progress, *, force: bool = False) -> HealthReport:
+    """Execute the plan, then look again until the host is well.
+
+    Returns the last report; raises ActionError when an action fails.
+    """
+    refuse_if_blocked(found.plan)
+    if found.plan.actions:
+        executor = Executor(found.host.name, found.transport, progress)
+        executor.execute(
+            found.plan, manifest=found.facts.system.file(MANIFEST), force=force
+        )
+    return wait_until_well(found, progress)
+
+
+def wait_until_well(
+    found: Survey,
+    progress: Progress,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> HealthReport:
+    """Collect and judge until nothing is starting or failing, at most docker.health_timeout."""
+    deadline = clock() + found.desired.health_seconds
+    progress.begin(found.host.name, "check health")
+    while True:
+        report = found.again(ask_server=True).report()
+        waiting = [c.id for c in report.checks if c.status in (Status.FAIL, Status.WARN)]
+        if not waiting or clock() >= deadline or set(waiting) == {"server"}:
+            progress.end(found.host.name, ok=report.exit_code is ExitCode.OK)
+            return report
+        progress.detail(found.host.name, f"waiting for {', '.join(waiting)}")
+        sleep(POLL_SECONDS)
+
+
+def take_down(
+    found: Survey, progress: Progress, *, purge: tuple[str, ...] = (), force: bool = False
+) -> None:
+    """Drain the runner, remove the containers and, when given, delete the directories `purge`."""
+    host, facts = found.host.name, found.facts
+    executor = Executor(host, found.transport, progress)
+    runner = find_container(facts, RUNNER)
+    if runner is not None and runner.state == "running":
+        progress.begin(host, "drain the runner")
+        drain = Drain(found.desired.paths, runner.id, found.desired.drain_seconds, "down")
+        _ended(progress, host, lambda: executor.drain(drain, force=force))
+    if facts.system.files:
+        progress.begin(host, "stop the services")
+        directory = str(found.desired.paths.directory)
+        _ended(progress, host, lambda: executor.stop(directory))
+    if purge:
+        progress.begin(host, "delete data")
+        _ended(progress, host, lambda: executor.purge(purge))
+
+
+def _ended(progress: Progress, host: str, work: Callable[[], None]) -> None:
+    try:
+        work()
+    except BaseException:
+        progress.end(host, ok=False)
+        raise
+    progress.end(host, ok=True)
+
+
+def on_each(
+    hosts: Iterable[HostConfig], work: Callable[[HostConfig], T]
+) -> tuple[dict[str, T], dict[str, RunnerkitError]]:
+    """Do `work` on all hosts at once; one host's failure does not stop the others.
+
+    Returns the values and the errors by host name, in the order of `hosts`.
+    """
+    chosen = tuple(hosts)
+    values: dict[str, T] = {}
+    errors: dict[str, RunnerkitError] = {}
+    with ThreadPoolExecutor(max_workers=min(MOST_AT_ONCE, max(1, len(chosen)))) as pool:
+        futures = {host.name: pool.submit(work, host) for host in chosen}
+        for name, future in futures.items():
+            try:
+                values[name] = future.result()
+            except RunnerkitError as error:
+                errors[name] = error
+    return values, errors
+
+
+def report_of(host: HostConfig, access: Access) -> HealthReport:
+    """The status of one host; a host that cannot be asked has a report that says so."""
+    try:
+        with survey(host, access, ask_server=True) as found:
+            return found.report()
+    except UnreachableError as error:
+        return unreachable(host.name, error.message, error.hint)
+
+
+def worst(codes: Iterable[ExitCode]) -> ExitCode:
+    """The exit code of several hosts together: unreachable, then error, then unhealthy."""
+    order = (ExitCode.UNREACHABLE, ExitCode.LOCKED, ExitCode.USAGE, ExitCode.ERROR, ExitCode.UNHEALTHY)
+    present = set(codes)
+    return next((code for code in order if code in present), ExitCode.OK)
+
+
+def one_at_a_time(ask: Callable[[str], T]) -> Callable[[str], T]:
+    """Questions from several hosts at once, asked one after the other."""
+    lock = Lock()
+
+    def asked(question: str) -> T:
+        with lock:
+            return ask(question)
+
+    return asked
+

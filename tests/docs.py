@@ -1,0 +1,76 @@
+"""Writes what is generated from the code: the schema, README's table, the picture of the screen.
+
+`python -m tests.docs` writes; tests/unit/test_docs.py fails when a file differs.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from runnerkit.health import Check, HealthReport, Status
+from runnerkit.report import status_svg
+from runnerkit.schema import configuration_table, json_schema
+
+ROOT = Path(__file__).parent.parent
+
+SCREEN = (
+    HealthReport(
+        "forge",
+        (
+            Check("reachable", Status.OK, "logged in; Debian GNU/Linux 13 (trixie)"),
+            Check("engine", Status.OK, "Docker 26.1.5"),
+            Check("dind", Status.OK, "running docker:28-dind"),
+            Check("dind-api", Status.OK, "Docker 28.5.2 answers"),
+            Check("runner", Status.OK, "running drone/drone-runner-docker:1.8.4"),
+            Check("polling", Status.OK, "asks the server for work"),
+            Check("server", Status.OK, "reached; it accepts the secret"),
+            Check("drift", Status.OK, "as configured"),
+        ),
+    ),
+    HealthReport(
+        "attic",
+        (
+            Check("reachable", Status.OK, "logged in; Ubuntu 24.04 LTS"),
+            Check("engine", Status.OK, "Docker 28.2.2"),
+            Check("dind", Status.OK, "running docker:28-dind"),
+            Check("dind-api", Status.OK, "Docker 28.5.2 answers"),
+            Check("runner", Status.OK, "running drone/drone-runner-docker:1.8.4"),
+            Check("polling", Status.OK, "no complaint in its log"),
+            Check(
+                "server",
+                Status.FAIL,
+                "does not accept the secret",
+                "HTTP 401",
+                "compare the source of `secret:` with the server's DRONE_RPC_SECRET",
+            ),
+            Check("drift", Status.OK, "as configured"),
+        ),
+    ),
+)
+
+
+def generated() -> Mapping[Path, str]:
+    """Every generated file with the content it should have."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    table = configuration_table().strip()
+    marked = f"<!-- configuration -->\n{table}\n<!-- /configuration -->"
+    pattern = r"<!-- configuration -->.*?<!-- /configuration -->"
+    schema = json.dumps(json_schema(), indent=2, sort_keys=True) + "\n"
+    return {
+        ROOT / "runnerkit/runnerkit.schema.json": schema,
+        ROOT / "README.md": re.sub(pattern, lambda _: marked, readme, flags=re.DOTALL),
+        ROOT / "tests/golden/status.svg": status_svg(SCREEN),
+    }
+
+
+def main() -> None:
+    """Write them all."""
+    for path, content in generated().items():
+        path.write_text(content, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.e2e.kit import Kit, Lab, lab_command
+
+ENGINES = {"host1": "docker:28.5-dind", "host2": "docker:26.1-dind", "host3": "docker:20.10-dind"}
+
+
+@pytest.fixture(scope="session")
+def lab() -> Iterator[Lab]:
+    """Three hosts with the registry, the git server and the Drone server; gone afterwards."""
+    name = os.environ.get("RUNNERKIT_LAB", "test")
+    answer = lab_command(name, "up", "--hosts", "3", "--owner", str(os.getpid()))
+    yield Lab(name, json.loads(answer.stdout))
+    lab_command(name, "down")
+
+
+@pytest.fixture(scope="session")
+def kit(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Kit:
+    """runnerkit with a configuration of three hosts, one for each generation of the engine."""
+    content = yaml.safe_load(Path(lab.info["config"]).read_text())
+    for name, image in ENGINES.items():
+        content["hosts"][name]["docker"] = {"image": image}
+    config = tmp_path_factory.mktemp("config") / "runnerkit.yml"
+    config.write_text(yaml.safe_dump(content))
+    return Kit(config)
+
+
+@pytest.fixture(scope="session")
+def fleet(kit: Kit) -> Kit:
+    """The three hosts, provisioned."""
+    kit("up", "--yes")
+    return kit

@@ -1,0 +1,148 @@
+"""The product and the lab as a person uses them: two programs, called by their command lines."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+HERE = Path(__file__).parent
+PIPELINES = HERE / "pipelines"
+PROJECTS = HERE / "projects"
+ROOT = HERE.parent.parent
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a program did."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def output(self) -> str:
+        return self.stdout + self.stderr
+
+
+@dataclass
+class Lab:
+    """A running lab."""
+
+    name: str
+    info: dict[str, Any]
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def call(self, *arguments: str, check: bool = True) -> Result:
+        """`python -m tests.lab ARGUMENTS`."""
+        return lab_command(self.name, *arguments, check=check)
+
+    def on(self, host: str, *argv: str, check: bool = True) -> Result:
+        """Run a program on a host, past SSH."""
+        return self.call("exec", host, "--", *argv, check=check)
+
+    def submit(self, pipeline: Path, repo: Path | None = None) -> dict[str, Any]:
+        """Queue a build and wait for its end."""
+        arguments = ["submit", str(pipeline), "--wait"]
+        if repo is not None:
+            arguments += ["--repo", str(repo)]
+        return json.loads(self.call(*arguments, check=False).stdout)  # type: ignore[no-any-return]
+
+    def queue(self, pipeline: Path, repo: Path | None = None) -> subprocess.Popen[str]:
+        """Like submit, without waiting for it here."""
+        arguments = ["submit", str(pipeline), "--wait"]
+        if repo is not None:
+            arguments += ["--repo", str(repo)]
+        return subprocess.Popen(
+            [sys.executable, "-m", "tests.lab", *arguments],
+            cwd=ROOT,
+            env=os.environ | {"RUNNERKIT_LAB": self.name},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    @property
+    def secret(self) -> str:
+        return str(self.info["server"]["secret"])
+
+
+def lab_command(name: str, *arguments: str, check: bool = True) -> Result:
+    environment = os.environ | {"RUNNERKIT_LAB": name}
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.lab", *arguments],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if check and done.returncode:
+        raise AssertionError(f"lab {' '.join(arguments)}: {done.returncode}\n{done.stderr[-4000:]}")
+    return Result(done.returncode, done.stdout, done.stderr)
+
+
+class Kit:
+    """`runnerkit` with one configuration file."""
+
+    def __init__(self, config: Path, program: tuple[str, ...] = ()) -> None:
+        self.config = config
+        self._program = program or (sys.executable, "-m", "runnerkit")
+
+    def __call__(
+        self, *arguments: str, expect: int | None = 0, env: dict[str, str] | None = None
+    ) -> Result:
+        done = subprocess.run(
+            [*self._program, *arguments],
+            env=os.environ | {"RUNNERKIT_CONFIG": str(self.config)} | (env or {}),
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            check=False,
+        )
+        result = Result(done.returncode, done.stdout, done.stderr)
+        assert "Traceback" not in result.output, result.output
+        if expect is not None:
+            assert done.returncode == expect, (
+                f"runnerkit {' '.join(arguments)}: exit {done.returncode}, not {expect}\n"
+                f"{result.output[-4000:]}"
+            )
+        return result
+
+    def edit(self, change: Callable[[dict[str, Any]], None]) -> None:
+        """Change the configuration file."""
+        content = yaml.safe_load(self.config.read_text())
+        change(content)
+        self.config.write_text(yaml.safe_dump(content))
+
+
+def new_project(place: Path) -> Path:
+    """A fresh copy of the sample project."""
+    return Path(shutil.copytree(PROJECTS / "greet", place))
+
+
+def logs_of(build: dict[str, Any], step: str) -> str:
+    """The whole output of one step."""
+    for stage in build["stages"]:
+        for item in stage["steps"]:
+            if item["name"] == step:
+                return "".join(line["out"] for line in item["log"] or [])
+    raise AssertionError(f"no step {step} in {build}")
+
+
+def until(condition: Callable[[], bool], seconds: float, what: str) -> None:
+    """Wait for something that is going to happen."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {seconds} s: {what}")
+        time.sleep(0.1)

@@ -1,0 +1,127 @@
+"""Desired states and facts for tests: a converged host, from which each test takes one step away."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import yaml
+
+from runnerkit.config import Config
+from runnerkit.daemon_facts import ContainerFacts, DaemonFacts
+from runnerkit.desired import DIND, RUNNER, DesiredState, build
+from runnerkit.facts import Disk, HostFacts, RemoteFile, ServerFacts, SystemFacts, traits_of
+from runnerkit.loading import load
+from runnerkit.manifest import next_manifest
+from runnerkit.paths import DIGEST_LABEL, MANIFEST
+from runnerkit.secret import Secret
+from runnerkit.shipped import compose_file
+
+SECRET = Secret("p$A\"ss'wo#rd =x")
+
+BASE = {
+    "server": "https://drone.example.com",
+    "secret": "env:DRONE_RPC_SECRET",
+    "hosts": {"forge": {"ssh": "root@forge.lan"}},
+}
+
+
+def config_of(folder: Path, **sections: object) -> Config:
+    """The effective configuration of one host `forge` with these sections."""
+    path = folder / "runnerkit.yml"
+    content = BASE | {"hosts": {"forge": {"ssh": "root@forge.lan", **sections}}}
+    path.write_text(yaml.safe_dump(content))
+    return load(path)
+
+
+def bare_system() -> SystemFacts:
+    disk = Disk("/", "ext4", 100 << 30, 80 << 30, 1_000_000, 900_000)
+    return SystemFacts(
+        os_id="debian",
+        os_version="13",
+        os_name="Debian GNU/Linux 13 (trixie)",
+        kernel="6.12.0",
+        arch="x86_64",
+        uid=0,
+        apt=True,
+        systemd=True,
+        cpus=4,
+        memory_bytes=8 << 30,
+        mtu=1500,
+        nameservers=("192.168.1.1",),
+        root_disk=disk,
+        data_disk=disk,
+    )
+
+
+def outer_daemon(**changes: object) -> DaemonFacts:
+    values: dict[str, object] = {
+        "version": "26.1.5",
+        "api_version": "1.45",
+        "min_api_version": "1.24",
+        "os": "linux",
+        "arch": "x86_64",
+        "storage_driver": "overlay2",
+        "data_root": "/var/lib/docker",
+        "ncpu": 4,
+        "memory_bytes": 8 << 30,
+        "security_options": (),
+        "registry_mirrors": (),
+        "containers": (),
+        "images": {},
+        "subnets": ("172.17.0.0/16",),
+        "warnings": (),
+    }
+    return DaemonFacts(**(values | changes))  # type: ignore[arg-type]
+
+
+def container(service: str, desired: DesiredState, **changes: object) -> ContainerFacts:
+    values: dict[str, object] = {
+        "id": f"{service}-id",
+        "name": f"runnerkit-main-{service}-1",
+        "service": service,
+        "image": desired.images[service],  # type: ignore[index]
+        "image_id": "sha256:1",
+        "state": "running",
+        "health": "healthy",
+        "started_at": "2026-01-01T00:00:00Z",
+        "restarts": 0,
+        "exit_code": 0,
+        "oom_killed": False,
+        "labels": {DIGEST_LABEL: desired.services[service]},  # type: ignore[index]
+        "error": "",
+    }
+    return ContainerFacts(**(values | changes))  # type: ignore[arg-type]
+
+
+def with_docker() -> HostFacts:
+    system = replace(bare_system(), docker_cli=True, compose_version="2.26.1")
+    inner = outer_daemon(version="28.5.2", api_version="1.51")
+    return HostFacts(system=system, outer=outer_daemon(), inner=inner)
+
+
+def desired_for(folder: Path, **sections: object) -> DesiredState:
+    [host] = config_of(folder, **sections).hosts
+    return build(host, SECRET, traits_of(with_docker()), compose_file())
+
+
+def converged(desired: DesiredState) -> HostFacts:
+    """Facts of a host on which `desired` was carried out."""
+    facts = with_docker()
+    files = tuple(
+        RemoteFile(f.name, f.mode, "root:root", f.sha256, None if f.secret else f.content)
+        for f in desired.files
+    )
+    manifest = next_manifest(None, desired.files, 0).to_bytes()
+    files += (RemoteFile(MANIFEST, 0o644, "root:root", "", manifest),)
+    return replace(
+        facts,
+        system=replace(facts.system, directory_mode=0o750, files=files),
+        outer=outer_daemon(
+            containers=(container(DIND, desired), container(RUNNER, desired)),
+            images=dict.fromkeys(desired.images.values(), "sha256:1"),
+        ),
+        inner=outer_daemon(version="28.5.2", images=dict.fromkeys(desired.preload, "sha256:2")),
+        runner_log='level=info msg="polling the remote server"',
+        server=ServerFacts(200),
+    )
