@@ -148,10 +148,17 @@ rm -rf -- "$@"
 class Progress(Protocol):
     """Told what is going on. `update` counts bytes; a total of 0 is unknown."""
 
-    def begin(self, host: str, title: str) -> None: ...
-    def update(self, host: str, done: int, total: int) -> None: ...
-    def detail(self, host: str, text: str) -> None: ...
-    def end(self, host: str, ok: bool) -> None: ...
+    def begin(self, host: str, title: str) -> None:
+        """A step has begun."""
+
+    def update(self, host: str, done: int, total: int) -> None:
+        """So many bytes have gone through."""
+
+    def detail(self, host: str, text: str) -> None:
+        """A word on what is going on."""
+
+    def end(self, host: str, ok: bool) -> None:
+        """The step is over."""
 
 
 class Executor:
@@ -260,7 +267,8 @@ class Executor:
         code = self._transport.follow(["sh", "-c", script, "sh", *arguments], on_output)
         if code:
             raise ActionError(
-                f"{self._host}: installing {' '.join(packages)} failed: {_last_lines(b''.join(tail))}",
+                f"{self._host}: installing {' '.join(packages)} failed: "
+                f"{_last_lines(b''.join(tail))}",
                 hint="see whether `apt-get update` works on the host",
             )
 

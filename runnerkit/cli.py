@@ -8,7 +8,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
@@ -17,6 +17,8 @@ from runnerkit.errors import ConfigError, ExitCode, RunnerkitError
 
 if TYPE_CHECKING:
     from runnerkit.config import Config, HostConfig
+    from runnerkit.health import HealthReport
+    from runnerkit.plan import Plan
     from runnerkit.roads import Access, Survey
 
 # What a command needs is imported in it: `--help` and `config` must not wait for paramiko.
@@ -27,7 +29,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
-    help="Provision and look after Drone runners that have a persistent Docker daemon of their own.",
+    help="Provision and look after Drone runners that own a persistent Docker daemon.",
 )
 
 ConfigOption = Annotated[
@@ -38,7 +40,9 @@ HostsArgument = Annotated[list[str] | None, typer.Argument(help="Hosts; all when
 HostArgument = Annotated[str, typer.Argument(help="A host of the configuration.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable, versioned.")]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
-ForceOption = Annotated[bool, typer.Option("--force", help="End running builds instead of waiting.")]
+ForceOption = Annotated[
+    bool, typer.Option("--force", help="End running builds, do not wait.")
+]
 AcceptOption = Annotated[
     bool,
     typer.Option("--accept-new-host-key", help="Trust the key of a host seen for the first time."),
@@ -68,7 +72,7 @@ def init(
     server: Annotated[str | None, typer.Option(help="URL of the Drone server.")] = None,
     secret: Annotated[
         str, typer.Option(help="Where the RPC secret is: env:NAME, file:PATH or cmd:COMMAND.")
-    ] = "env:DRONE_RPC_SECRET",
+    ] = "env:DRONE_RPC_SECRET",  # noqa: S107 - the name of a place
     name: Annotated[str | None, typer.Option(help="The host's name in the file.")] = None,
     config: ConfigOption = None,
 ) -> None:
@@ -149,7 +153,7 @@ def plan(
 
     loaded, access = _load(config, accept_new_host_key)
 
-    def look(chosen: HostConfig) -> Any:
+    def look(chosen: HostConfig) -> Plan:
         with survey(chosen, access) as found:
             return found.plan
 
@@ -200,7 +204,7 @@ def up(
         if pending:
             _confirm(f"Change {', '.join(pending)}?", yes=yes)
 
-        def change(chosen: HostConfig) -> Any:
+        def change(chosen: HostConfig) -> HealthReport:
             return carry_out(pending[chosen.name], progress, force=force)
 
         reports, failures = on_each([f.host for f in pending.values()], change)
@@ -250,9 +254,9 @@ def logs(
 
     loaded, access = _load(config, accept_new_host_key)
     chosen = _one(loaded, host)
-    directory = str(stack_paths(chosen.stack, chosen.docker.data).directory)
-    argv = ["docker", "compose", "--project-directory", directory, "logs", "--no-log-prefix"]
-    argv += ["--tail", str(tail), *(["--follow"] if follow else []), service]
+    project = stack_paths(chosen.stack, chosen.docker.data).project
+    argv = ["docker", "logs", "--tail", str(tail), *(["--follow"] if follow else [])]
+    argv.append(f"{project}-{service}-1")
 
     def show(chunk: bytes) -> None:
         sys.stdout.buffer.write(chunk)
@@ -277,7 +281,7 @@ def docker(
     accept_new_host_key: AcceptOption = False,
 ) -> None:
     """Run your own docker CLI against the runner's daemon: `runnerkit docker HOST -- ps`."""
-    from runnerkit.docker_port import own_docker
+    from runnerkit.own_docker import own_docker
     from runnerkit.paths import stack_paths
     from runnerkit.roads import reach
 
@@ -285,15 +289,16 @@ def docker(
     chosen = _one(loaded, host)
     socket = stack_paths(chosen.stack, chosen.docker.data).docker_socket
     argv = ["docker", "-H", f"unix://{socket}", "system", "dial-stdio"]
-    with tempfile.TemporaryDirectory(prefix="runnerkit-") as folder, reach(
-        chosen, access
-    ) as transport:
-        with transport.forward(argv, Path(folder) / "docker.sock") as local:
-            if not shell_env:
-                raise typer.Exit(own_docker(context.args, local))
-            typer.echo(f"export DOCKER_HOST=unix://{local}")
-            sys.stdout.flush()
-            _wait_for_interrupt()
+    with (
+        tempfile.TemporaryDirectory(prefix="runnerkit-") as folder,
+        reach(chosen, access) as transport,
+        transport.forward(argv, Path(folder) / "docker.sock") as local,
+    ):
+        if not shell_env:
+            raise typer.Exit(own_docker(context.args, local))
+        typer.echo(f"export DOCKER_HOST=unix://{local}")
+        sys.stdout.flush()
+        _wait_for_interrupt()
 
 
 @app.command()
@@ -339,28 +344,12 @@ def main() -> NoReturn:
     """Entry point of the `runnerkit` program."""
     logging.getLogger("paramiko").addHandler(logging.NullHandler())
     try:
-        code = app(standalone_mode=False)
+        app(standalone_mode=True)
     except RunnerkitError as error:
-        code = _show_error(error)
+        sys.exit(_show_error(error))
     except KeyboardInterrupt:
-        code = ExitCode.INTERRUPTED
-    except Exception as error:  # noqa: BLE001 - click's own exceptions have no common importable base
-        code = _usage_error(error)
-    sys.exit(int(code or 0))
-
-
-def _usage_error(error: Exception) -> int:
-    import click
-
-    if isinstance(error, click.exceptions.Abort):
-        return ExitCode.INTERRUPTED
-    if isinstance(error, click.ClickException):
-        error.show()
-        return error.exit_code
-    if isinstance(error, BrokenPipeError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return ExitCode.ERROR
-    raise error
+        sys.exit(ExitCode.INTERRUPTED)
+    sys.exit(ExitCode.OK)
 
 
 def _load_config(config: Path | None) -> tuple[Path, Config]:
@@ -431,7 +420,7 @@ def _read(path: Path) -> str:
 
 
 def _check_config_text(text: str, path: Path) -> None:
-    """What is about to be written must load."""
+    """Refuse to write what would not load."""
     from runnerkit.loading import load
 
     with tempfile.NamedTemporaryFile("w", suffix=".yml", encoding="utf-8") as file:

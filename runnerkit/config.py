@@ -1,324 +1,202 @@
-"""runnerkit.yml as models: every key, its default, its unit and its bounds. Pure."""
+"""The effective configuration: what holds for each host once defaults are merged in."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
-from ipaddress import IPv4Address, IPv4Network, IPv6Address
-from pathlib import Path
-from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    StringConstraints,
-    field_validator,
-    model_validator,
+from pydantic import BaseModel, PrivateAttr
+
+from runnerkit.config_model import (
+    CacheSettings,
+    ConfigFile,
+    DockerSettings,
+    HostEntry,
+    HostSettings,
+    ImageSettings,
+    LimitSettings,
+    PoolSettings,
+    RunnerSettings,
+    SharedSettings,
 )
+from runnerkit.config_values import HostName, SecretSource, SshTarget, Url
+from runnerkit.errors import ConfigError, Problem
+from runnerkit.target import LOCAL, LocalTarget, parse_target
 
-from runnerkit.secret_source import SecretSource
-from runnerkit.target import parse_target
-from runnerkit.units import Amount, ByteSize, Duration
-
-HOST_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
-_IMAGE = re.compile(
-    r"(?:[a-zA-Z0-9][a-zA-Z0-9.-]*(?::\d+)?/)?[a-z0-9]+(?:[._/-]+[a-z0-9]+)*"
-    r"(?::[A-Za-z0-9_][A-Za-z0-9._-]{0,127})?(?:@sha256:[a-f0-9]{64})?"
-)
-_FORBIDDEN_DATA = ("/run", "/proc", "/sys", "/dev", "/etc", "/boot", "/bin", "/usr", "/srv/runnerkit")
-
-# Settings that have a key of their own: given twice, one of them would silently win.
-_OWNED = {
-    "DRONE_RPC_PROTO": "server",
-    "DRONE_RPC_HOST": "server",
-    "DRONE_RPC_SECRET": "secret",
-    "DRONE_RPC_SKIP_VERIFY": "tls_verify",
-    "DRONE_RUNNER_NAME": "runner.name",
-    "DRONE_RUNNER_CAPACITY": "runner.capacity",
-    "DRONE_RUNNER_MAX_PROCS": "runner.max_procs",
-    "DRONE_RUNNER_LABELS": "runner.labels",
-    "DRONE_RUNNER_ENVIRON": "runner.environ",
-    "DRONE_RUNNER_VOLUMES": "runner.volumes",
-    "DRONE_RUNNER_NETWORKS": "runner.networks",
-    "DRONE_RUNNER_NETWORK_OPTS": "docker.mtu",
-    "DRONE_RUNNER_PRIVILEGED_IMAGES": "runner.privileged_images",
-    "DRONE_LIMIT_REPOS": "runner.limit.repos",
-    "DRONE_LIMIT_EVENTS": "runner.limit.events",
-    "DRONE_LIMIT_TRUSTED": "runner.limit.trusted",
-    "DRONE_MEMORY_LIMIT": "runner.step_memory",
-    "DRONE_CPU_QUOTA": "runner.step_cpus",
-    "DRONE_CPU_PERIOD": "runner.step_cpus",
-    "DRONE_DEBUG": "runner.debug",
-}
-_OTHER_SETTINGS = {"DOCKER_API_VERSION", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"}
-
-
-def _no_control(value: str) -> str:
-    if any(ord(char) < 32 or ord(char) == 127 for char in value):
-        raise ValueError("holds a line break or control character")
-    return value
-
-
-def _server(value: str) -> str:
-    _no_control(value)
-    try:
-        url = urlsplit(value)
-        valid = bool(url.hostname) and (url.port is None or 0 < url.port < 65536)
-    except ValueError:
-        valid = False
-    if not valid or url.scheme not in ("http", "https"):
-        raise ValueError("is not a URL like https://drone.example.com")
-    if url.username or url.password or url.query or url.fragment or " " in value:
-        raise ValueError("must be scheme, host, port and path only: no login, query or fragment")
-    return value.rstrip("/")
-
-
-def _image(value: str) -> str:
-    if len(value) > 400 or not _IMAGE.fullmatch(value):
-        raise ValueError("is not an image reference like docker:28-dind or host:5000/name:tag")
-    return value
-
-
-def _list_item(value: str) -> str:
-    if not value or "," in value:
-        raise ValueError("must not be empty or hold a comma: the runner reads a comma-separated list")
-    return _no_control(value)
-
-
-def _map_part(value: str) -> str:
-    if not value or "," in value or ":" in value:
-        raise ValueError(
-            "must not be empty or hold a comma or colon: the runner reads k:v,k:v and would not start"
-        )
-    return _no_control(value)
-
-
-def _ssh(value: str) -> str:
-    parse_target(value)
-    return value
-
-
-Url = Annotated[str, AfterValidator(_server)]
-Image = Annotated[str, AfterValidator(_image)]
-Item = Annotated[str, AfterValidator(_list_item)]
-Pairs = Mapping[Annotated[str, AfterValidator(_map_part)], Annotated[str, AfterValidator(_map_part)]]
-HostName = Annotated[str, StringConstraints(pattern=HOST_NAME)]
-Registry = Annotated[
-    str, StringConstraints(pattern=r"^[A-Za-z0-9.-]+(:\d{1,5})?(/\d{1,2})?$", max_length=255)
+__all__ = [
+    "CacheSettings",
+    "Config",
+    "ConfigFile",
+    "DockerSettings",
+    "HostConfig",
+    "HostEntry",
+    "HostSettings",
+    "ImageSettings",
+    "LimitSettings",
+    "Origin",
+    "PoolSettings",
+    "RunnerSettings",
+    "SecretSource",
+    "effective",
+    "leaves",
 ]
 
-
-class Section(BaseModel):
-    """A mapping of ours: unknown keys are refused, `x-` keys are the user's own."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=False)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _without_own_keys(cls, value: Any) -> Any:
-        if value is None:
-            return {}  # `runner:` with nothing below it
-        if isinstance(value, Mapping):
-            return {k: v for k, v in value.items() if not str(k).startswith("x-")}
-        return value
+Origin = Literal["host", "defaults", "default"]
 
 
-class Limit(Section):
-    """Which builds the runner takes; others fail, they do not wait."""
-
-    repos: tuple[Item, ...] = Field((), description="globs of repositories; empty = all")
-    events: tuple[Item, ...] = Field((), description="globs of events; empty = all")
-    trusted: bool = Field(False, description="only trusted repositories")
-
-
-class RunnerSettings(Section):
-    """The Drone runner."""
-
-    capacity: int = Field(2, ge=1, le=64, description="stages at once")
-    image: Image = Field("drone/drone-runner-docker:1.8.4", description="the runner's image")
-    name: Item | None = Field(None, max_length=120, description="name in Drone; default: the host's")
-    max_procs: int = Field(0, ge=0, le=1024, description="steps at once; 0 = no limit")
-    labels: Pairs = Field({}, description="exactly the labels that a pipeline must have")
-    environ: Pairs = Field({}, description="variables for every step")
-    limit: Limit = Field(Limit(), description="which builds it takes")
-    volumes: Pairs = Field({}, description="dind path: step path, for every step of every repository")
-    networks: tuple[Item, ...] = Field((), description="networks of dind that every step joins")
-    privileged_images: tuple[Item, ...] = Field((), description="plugins that run privileged")
-    step_memory: ByteSize | None = Field(None, description="memory of one step; default: no limit")
-    step_cpus: float | None = Field(None, gt=0, le=1024, description="CPUs of one step")
-    debug: bool = Field(False, description="more in the runner's log")
-    drain_timeout: Duration = Field(
-        Duration(3600), description="how long a change waits for running stages"
-    )
-    env: Mapping[str, str] = Field({}, description="any other DRONE_* setting of the runner")
-
-    @field_validator("env")
-    @classmethod
-    def _other_settings(cls, value: Mapping[str, str]) -> Mapping[str, str]:
-        for key, text in value.items():
-            _no_control(text)
-            if key in _OWNED:
-                raise ValueError(f"{key} has a key of its own: {_OWNED[key]}")
-            if not re.fullmatch(r"DRONE_[A-Z0-9_]+", key) and key not in _OTHER_SETTINGS:
-                raise ValueError(f"{key[:60]!r} is not a setting of the runner (DRONE_…)")
-        return value
-
-
-class Pool(Section):
-    """A range of addresses for the networks of pipelines."""
-
-    base: IPv4Network = Field(description="a range like 10.231.0.0/16")
-    size: int = Field(24, ge=16, le=29, description="prefix bits of each network")
-
-    @model_validator(mode="after")
-    def _fits(self) -> Pool:
-        if self.size < self.base.prefixlen:
-            raise ValueError(f"networks of /{self.size} do not fit into {self.base}")
-        return self
-
-
-class DockerSettings(Section):
-    """The runner's own Docker daemon, and the host's engine."""
-
-    image: Image = Field("docker:28-dind", description="image of the daemon")
-    data: str = Field("/var/lib/runnerkit", description="directory of the data-roots; own disk is best")
-    memory: ByteSize | None = Field(None, description="memory of dind with all its builds")
-    cpus: float | None = Field(None, gt=0, le=1024, description="CPUs of dind with all its builds")
-    pids: int | None = Field(None, ge=100, le=4_194_304, description="processes in dind")
-    mirrors: tuple[Url, ...] = Field((), description="registry mirrors of Docker Hub")
-    insecure_registries: tuple[Registry, ...] = Field((), description="registries without TLS")
-    address_pools: Literal["auto"] | tuple[Pool, ...] = Field(
-        "auto", description="for pipeline networks; auto avoids the host's"
-    )
-    mtu: Literal["auto"] | Annotated[int, Field(ge=576, le=9216)] = Field(
-        "auto", description="bytes; auto is that of the host's way out"
-    )
-    dns: tuple[IPv4Address | IPv6Address, ...] = Field((), description="default: the host's servers")
-    source: Literal["auto", "distro", "official", "none"] = Field(
-        "auto", description="where the host's Docker comes from when it is missing"
-    )
-    preload: tuple[Image, ...] = Field((), description="images to have in dind before the first build")
-    storage_driver: Item | None = Field(None, description="default: the engine's choice")
-    log_max_size: ByteSize = Field(ByteSize(10 << 20), description="of one container's log file")
-    log_max_file: int = Field(3, ge=1, le=100, description="log files of one container")
-    health_timeout: Duration = Field(Duration(120), description="how long `up` waits for health")
-
-    @field_validator("data")
-    @classmethod
-    def _data(cls, value: str) -> str:
-        _no_control(value)
-        path = value.rstrip("/")
-        if not path.startswith("/") or "/../" in path + "/" or "//" in path or len(path) > 200:
-            raise ValueError("must be an absolute path of a directory, and not /")
-        if any(path == place or path.startswith(f"{place}/") for place in _FORBIDDEN_DATA):
-            raise ValueError("is a place that belongs to the system")
-        return path
-
-
-class CacheSettings(Section):
-    """Limits of BuildKit's cache."""
-
-    max: Amount = Field(Amount(percent=50.0), description="ceiling; size or share of the data disk")
-    min_free: Amount = Field(Amount(size=15 << 30), description="space to leave free on that disk")
-    keep_mounts: Duration = Field(Duration(60 * 86400), description="cache mounts unused this long go")
-    keep_layers: Duration = Field(Duration(14 * 86400), description="layers unused this long go")
-
-    @model_validator(mode="after")
-    def _mounts_outlive_layers(self) -> CacheSettings:
-        if self.keep_layers > self.keep_mounts:
-            raise ValueError(
-                f"keep_layers ({self.keep_layers}) must not be longer than "
-                f"keep_mounts ({self.keep_mounts})"
-            )
-        return self
-
-
-class ImageSettings(Section):
-    """Images of the stack and of builds."""
-
-    keep_built: Duration = Field(Duration(72 * 3600), description="images built here live this long")
-    load: Path | None = Field(None, description="directory of `docker save` archives to send")
-
-
-class HostSettings(Section):
-    """What may stand in `defaults` and in every host."""
-
-    server: Url | None = Field(None, description="URL of the Drone server")
-    secret: SecretSource | None = Field(None, description="env:NAME, file:PATH or cmd:COMMAND")
-    token: SecretSource | None = Field(None, description="Drone API token, likewise")
-    tls_verify: bool = Field(True, description="check the server's certificate")
-    identity: Path | None = Field(None, description="private key; default: agent and ~/.ssh")
-    known_hosts: Path | None = Field(None, description="default: ~/.ssh/known_hosts")
-    sudo: bool = Field(False, description="become root with sudo")
-    sudo_password: SecretSource | None = Field(None, description="where sudo wants one; else asked")
-    connect_timeout: Duration = Field(Duration(5), description="how long a login may take")
-    stack: str = Field(
-        "main", pattern=r"^[a-z0-9][a-z0-9-]{0,30}$", description="name of the stack on the host"
-    )
-    runner: RunnerSettings = Field(RunnerSettings(), description="the runner")
-    docker: DockerSettings = Field(DockerSettings(), description="its daemon")
-    cache: CacheSettings = Field(CacheSettings(), description="BuildKit's cache")
-    images: ImageSettings = Field(ImageSettings(), description="images")
-
-
-class HostEntry(HostSettings):
-    """One host as written."""
-
-    ssh: Annotated[str, AfterValidator(_ssh)] = Field(
-        description="[user@]host[:port], an alias of ~/.ssh/config, or local"
-    )
-
-
-class ConfigFile(Section):
-    """The whole file as written."""
-
-    server: Url | None = Field(None, description="URL of the Drone server")
-    secret: SecretSource | None = Field(None, description="env:NAME, file:PATH or cmd:COMMAND")
-    token: SecretSource | None = Field(None, description="Drone API token, likewise")
-    tls_verify: bool = Field(True, description="check the server's certificate")
-    defaults: HostSettings = Field(HostSettings(), description="for every host")
-    hosts: Mapping[HostName, HostEntry] = Field(min_length=1, description="the hosts by name")
-
-
-class HostConfig(HostEntry):
-    """One host with everything decided."""
+class HostConfig(HostSettings):
+    """Everything that holds for one host. Equal when the values are, wherever they came from."""
 
     name: HostName
-    server: Url = Field(description="URL of the Drone server")
-    secret: SecretSource = Field(description="env:NAME, file:PATH or cmd:COMMAND")
+    ssh: SshTarget
+    server: Url
+    secret: SecretSource
+
+    _origins: Mapping[str, Origin] = PrivateAttr(default_factory=dict)
+
+    def origin(self, path: str) -> Origin:
+        """Where the value at a leaf such as `cache.max` was given.
+
+        `host` is the host itself, `defaults` the file's defaults or top level, `default` nowhere.
+        """
+        return self._origins.get(path, "default")
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, HostConfig):
+            return NotImplemented
+        return dict(self) == dict(other)
+
+    __hash__ = None  # type: ignore[assignment]
 
 
-class Config(BaseModel):
-    """The effective configuration."""
-
-    model_config = ConfigDict(frozen=True)
+@dataclass(frozen=True)
+class Config:
+    """The hosts in the order of the file."""
 
     hosts: tuple[HostConfig, ...]
 
 
-SHARED = ("server", "secret", "token", "tls_verify")
+def effective(file: ConfigFile) -> Config:
+    """Merge top level, defaults and host: the innermost wins, maps merge, lists replace.
 
-
-def merged_host(content: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """What a host's mapping is after the top level and `defaults` were laid under it.
-
-    Mappings merge, everything else replaces. `content` is the file's content, already valid.
+    Raises ConfigError with every rule between values that does not hold.
     """
-    shared = {key: content[key] for key in SHARED if key in content}
-    defaults = content.get("defaults") or {}
-    entry = content["hosts"][name] or {}
-    return _merge(_merge(shared, defaults), entry) | {"name": name}
+    problems: list[Problem] = []
+    hosts = []
+    for name, entry in file.hosts.items():
+        layers = (_given_at_top(file), file.defaults, entry)
+        missing = [key for key in ("server", "secret") if _last(layers, key) is None]
+        if missing:
+            problems += [_missing(file, name, key) for key in missing]
+            continue
+        host = HostConfig(name=name, **_merged(*layers))
+        host._origins = _origins(entry, file)  # noqa: SLF001
+        hosts.append(host)
+        problems += _ages(host)
+    problems += _same_place(hosts)
+    if problems:
+        raise ConfigError("the configuration is wrong", problems=_once(problems))
+    return Config(tuple(hosts))
 
 
-def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(below)
-    for key, value in above.items():
-        under = merged.get(key)
-        both = isinstance(value, Mapping) and isinstance(under, Mapping)
-        if value is None and isinstance(under, Mapping):
-            continue  # `runner:` with nothing below it takes nothing away
-        merged[key] = _merge(under, value) if both else value  # type: ignore[arg-type]
-    return merged
+def leaves(model: BaseModel, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every leaf of a host's settings as (dotted path, value); lists and maps are leaves."""
+    for key in type(model).model_fields:
+        value = getattr(model, key)
+        if isinstance(value, BaseModel):
+            yield from leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _given_at_top(file: ConfigFile) -> SharedSettings:
+    given = file.model_fields_set & set(SharedSettings.model_fields)
+    return SharedSettings.model_construct(given, **{key: getattr(file, key) for key in given})
+
+
+def _last(layers: tuple[BaseModel, ...], key: str) -> Any:
+    given = [getattr(layer, key) for layer in layers if key in layer.model_fields_set]
+    return given[-1] if given else None
+
+
+def _merged(*layers: BaseModel) -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    for layer in layers:
+        for key in type(layer).model_fields:
+            if key not in layer.model_fields_set:
+                continue
+            value, before = getattr(layer, key), result.get(key)
+            if isinstance(value, BaseModel):
+                value = _merged(value) if before is None else _joined(before, _merged(value))
+            elif isinstance(value, Mapping) and before is not None:
+                value = {**before, **value}
+            result[key] = value
+    return result
+
+
+def _joined(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """Deep merge of two mappings; what is no mapping on both sides is replaced."""
+    both = {
+        key: _joined(below[key], value)
+        for key, value in above.items()
+        if isinstance(value, dict) and isinstance(below.get(key), dict)
+    }
+    return {**below, **above, **both}
+
+
+def _origins(entry: HostEntry, file: ConfigFile) -> dict[str, Origin]:
+    shared: list[BaseModel] = [_given_at_top(file), file.defaults]
+    origins: dict[str, Origin] = {path: "defaults" for x in shared for path in _given(x)}
+    return origins | dict.fromkeys(_given(entry), "host")
+
+
+def _given(model: BaseModel, prefix: str = "") -> Iterator[str]:
+    for key in sorted(model.model_fields_set):
+        value = getattr(model, key)
+        if isinstance(value, BaseModel):
+            yield from _given(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}"
+
+
+def _missing(file: ConfigFile, name: str, key: str) -> Problem:
+    entries = [file.defaults, *file.hosts.values()]
+    somewhere = any(getattr(entry, key) is not None for entry in entries)
+    hints = {
+        "server": "add the Drone server's URL, e.g. server: https://drone.example.com",
+        "secret": "say where the RPC secret is, e.g. secret: env:DRONE_RPC_SECRET",
+    }
+    return Problem(f"hosts.{name}.{key}" if somewhere else key, "is missing", hints[key])
+
+
+def _ages(host: HostConfig) -> Iterator[Problem]:
+    cache = host.cache
+    if cache.keep_layers > cache.keep_mounts:
+        own = "host" in (host.origin("cache.keep_layers"), host.origin("cache.keep_mounts"))
+        yield Problem(
+            f"hosts.{host.name}.cache.keep_layers" if own else "defaults.cache.keep_layers",
+            f"{cache.keep_layers} is longer than keep_mounts, which is {cache.keep_mounts}",
+            "cache mounts are worth more than layers: "
+            f"lower keep_layers, or raise keep_mounts to {cache.keep_layers}",
+        )
+
+
+def _same_place(hosts: list[HostConfig]) -> Iterator[Problem]:
+    seen: dict[object, str] = {}
+    for host in hosts:
+        target = parse_target(host.ssh)
+        place = (
+            LOCAL if isinstance(target, LocalTarget) else (target.host.lower(), target.port or 22)
+        )
+        first = seen.setdefault((place, host.stack), host.name)
+        if first != host.name:
+            yield Problem(
+                f"hosts.{host.name}.ssh",
+                f"is the same machine as hosts.{first}, with the same stack {host.stack}",
+                f"remove one of them, or give hosts.{host.name} a stack of its own",
+            )
+
+
+def _once(problems: list[Problem]) -> tuple[Problem, ...]:
+    return tuple({(str(x), x.hint): x for x in problems}.values())

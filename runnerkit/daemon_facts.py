@@ -21,7 +21,8 @@ class ContainerFacts:
     """One container. Health, start, restarts, exit code, OOM and error need an inspect.
 
     `service` is compose's name of it: None for other containers and for `compose run` ones.
-    `started_at` is RFC 3339 text as the engine gives it; `health` is None without a health check.
+    `started_at` is RFC 3339 text as the engine gives it, None before the first start;
+    `health` is None without a health check.
     """
 
     id: str
@@ -79,6 +80,7 @@ def parse_container(listed: Json, inspected: Json | None = None) -> ContainerFac
     state: Json = detail.get("State") or {}
     health: Json = state.get("Health") or {}
     config: Json = detail.get("Config") or {}
+    started = str(state.get("StartedAt") or "")
     return ContainerFacts(
         id=listed["Id"],
         name=next(iter(listed.get("Names") or [""])).removeprefix("/"),
@@ -87,7 +89,7 @@ def parse_container(listed: Json, inspected: Json | None = None) -> ContainerFac
         image_id=listed.get("ImageID", ""),
         state=state.get("Status") or listed.get("State", ""),
         health=health.get("Status") if health.get("Status") != "none" else None,
-        started_at=state.get("StartedAt"),
+        started_at=None if started.startswith("0001-") else started or None,
         restarts=detail.get("RestartCount"),
         exit_code=state.get("ExitCode"),
         oom_killed=state.get("OOMKilled"),

@@ -213,7 +213,7 @@ class DockerPort:
         return client
 
     @staticmethod
-    def _limit(client: Any, seconds: float | None) -> None:  # noqa: ANN401 - typed as int there
+    def _limit(client: Any, seconds: float | None) -> None:
         client.timeout = seconds
 
     @staticmethod
@@ -235,7 +235,7 @@ def _error_of(event: Mapping[str, Any]) -> str:
     return str(detail.get("message") or event.get("error") or "")
 
 
-def _chunks(file: Any, total: int, on_progress: OnProgress) -> Iterator[bytes]:  # noqa: ANN401
+def _chunks(file: Any, total: int, on_progress: OnProgress) -> Iterator[bytes]:
     done = 0
     while chunk := file.read(UPLOAD_CHUNK):
         yield chunk

@@ -99,9 +99,7 @@ def _engine(outer: DaemonFacts | DaemonUnavailable) -> Check:
     return Check("engine", Status.OK, f"Docker {outer.version}", evidence)
 
 
-def _service(
-    desired: DesiredState, facts: HostFacts, service: ServiceName, check: str
-) -> Check:
+def _service(desired: DesiredState, facts: HostFacts, service: ServiceName, check: str) -> Check:
     if isinstance(facts.outer, DaemonUnavailable):
         return Check(check, Status.UNKNOWN, "the engine does not answer", facts.outer.reason)
     logs = f"runnerkit logs {desired.host} {service}"
@@ -188,9 +186,7 @@ def _server(server: ServerFacts | None) -> Check:
 def _drift(desired: DesiredState, facts: HostFacts) -> Check:
     plan = diff(desired, facts)
     if plan.blockers:
-        return Check(
-            "drift", Status.FAIL, plan.blockers[0].message, hint=plan.blockers[0].hint
-        )
+        return Check("drift", Status.FAIL, plan.blockers[0].message, hint=plan.blockers[0].hint)
     if not plan.actions:
         return Check("drift", Status.OK, "as configured")
     titles = [action.title for action in plan.actions]

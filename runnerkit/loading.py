@@ -12,10 +12,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from runnerkit.config import Config, ConfigFile, HostConfig, merged_host
+from runnerkit.config import Config, ConfigFile, HostConfig, SecretSource, effective
 from runnerkit.errors import ConfigError, Problem
 from runnerkit.secret import Secret
-from runnerkit.secret_source import SecretSource
 
 FILE_NAME = "runnerkit.yml"
 LARGEST_FILE = 1 << 20
@@ -44,19 +43,13 @@ def load(path: Path) -> Config:
     """The effective configuration. Raises ConfigError with every problem of the file at once."""
     content = read_yaml(path)
     try:
-        ConfigFile.model_validate(content)
+        config = effective(ConfigFile.model_validate(content))
     except ValidationError as error:
-        raise _refused(path, _problems(error, content)) from None
-    hosts, problems = [], []
-    for name in content["hosts"]:
-        try:
-            hosts.append(HostConfig.model_validate(merged_host(content, name)))
-        except ValidationError as error:
-            problems += _problems(error, content, under=f"hosts.{name}")
-    problems += _same_place_twice(hosts)
-    if problems:
-        raise _refused(path, problems)
-    return Config(hosts=tuple(_absolute(host, path.parent.absolute()) for host in hosts))
+        raise _refused(path, _problems(error)) from None
+    except ConfigError as error:
+        raise _refused(path, error.problems) from None
+    base = path.parent.absolute()
+    return Config(hosts=tuple(_absolute(host, base) for host in config.hosts))
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -96,16 +89,16 @@ def resolve_secret(source: SecretSource, *, where: str, base: Path) -> Secret:
     """
     match source.kind:
         case "env":
-            value = os.environ.get(source.argument)
+            value = os.environ.get(source.place)
             if value is None:
                 raise ConfigError(
-                    f"{where}: the variable {source.argument} is not set",
-                    hint=f"export {source.argument}=…, or name another place",
+                    f"{where}: the variable {source.place} is not set",
+                    hint=f"export {source.place}=…, or name another place",
                 )
         case "file":
-            value = _secret_file(base / Path(source.argument).expanduser(), where)
+            value = _secret_file(base / Path(source.place).expanduser(), where)
         case "cmd":
-            value = _secret_command(source.argument, where, base)
+            value = _secret_command(source.place, where, base)
     value = value.removesuffix("\n").removesuffix("\r")
     if not value:
         raise ConfigError(f"{where}: {source} is empty", hint="put the secret there")
@@ -163,25 +156,14 @@ def _refused(path: Path, problems: Sequence[Problem]) -> ConfigError:
     return ConfigError(f"{path}: {count} {noun}", problems=tuple(problems))
 
 
-def _problems(error: ValidationError, content: Any, under: str = "") -> list[Problem]:
+def _problems(error: ValidationError) -> list[Problem]:
     found: dict[str, Problem] = {}
-    for item in error.errors(include_url=False, include_input=False, include_context=True):
-        steps = _steps(content if not under else None, item["loc"])
-        place = ".".join([*([under] if under else []), *steps])
-        problem = _problem(place, item, steps)
-        found.setdefault(place, problem)
+    for item in error.errors(include_url=False, include_input=False):
+        steps = [str(step) for step in item["loc"] if step not in ("[key]", "auto", "pools")]
+        shown = [x if x.isprintable() and len(x) <= 80 else repr(x[:80]) for x in steps]
+        problem = _problem(".".join(shown), item, steps)
+        found.setdefault(problem.path, problem)
     return list(found.values())
-
-
-def _steps(content: Any, location: tuple[int | str, ...]) -> list[str]:
-    """The location without what pydantic adds for the members of a union."""
-    steps: list[str] = []
-    for step in location:
-        text = str(step)
-        if text in ("[key]", "Pool") or text.startswith(("tuple[", "literal[", "constrained-", "function-")):
-            continue
-        steps.append(text if text.isprintable() and len(text) <= 80 else repr(text[:80]))
-    return steps
 
 
 def _problem(place: str, item: Mapping[str, Any], steps: Sequence[str]) -> Problem:
@@ -192,37 +174,16 @@ def _problem(place: str, item: Mapping[str, Any], steps: Sequence[str]) -> Probl
         return Problem(place, "is not a key that runnerkit knows", hint)
     if kind == "missing":
         return Problem(place, "is missing", f"add `{steps[-1]}:`")
-    message = message.removeprefix("Value error, ")
-    hint = None
-    if steps and steps[-1] in ("secret", "token", "sudo_password"):
-        hint = f"{steps[-1]}: env:DRONE_RPC_SECRET, with the value in that variable"
-    elif kind == "string_pattern_mismatch" and len(steps) == 2 and steps[0] == "hosts":
-        message, hint = "is not a name for a host", "use letters, digits, dots and dashes"
-    elif kind in ("model_type", "mapping_type", "dict_type", "model_attributes_type"):
-        message, hint = "should be keys with values below it", None
-    return Problem(place, message, hint)
+    if kind in ("model_type", "mapping_type", "dict_type", "model_attributes_type"):
+        return Problem(place, "should be keys with values below it")
+    hint = (item.get("ctx") or {}).get("hint")
+    return Problem(place, message.removeprefix("Value error, "), hint)
 
 
 def _known_keys() -> set[str]:
     from runnerkit.schema import known_keys  # noqa: PLC0415 - only for a bad file
 
     return known_keys()
-
-
-def _same_place_twice(hosts: Sequence[HostConfig]) -> list[Problem]:
-    seen: dict[tuple[str, str], str] = {}
-    problems = []
-    for host in hosts:
-        first = seen.setdefault((host.ssh, host.stack), host.name)
-        if first != host.name:
-            problems.append(
-                Problem(
-                    f"hosts.{host.name}",
-                    f"is the same stack at the same place as {first}",
-                    "give one of them another `stack:`",
-                )
-            )
-    return problems
 
 
 def _absolute(host: HostConfig, base: Path) -> HostConfig:
@@ -240,9 +201,7 @@ def _absolute(host: HostConfig, base: Path) -> HostConfig:
 def _secret_file(path: Path, where: str) -> str:
     try:
         if path.stat().st_mode & 0o007:
-            raise ConfigError(
-                f"{where}: {path} can be read by everybody", hint=f"chmod 600 {path}"
-            )
+            raise ConfigError(f"{where}: {path} can be read by everybody", hint=f"chmod 600 {path}")
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
         raise ConfigError(f"{where}: {path} is not UTF-8 text") from None

@@ -53,9 +53,7 @@ def manifest_is_current(file: RemoteFile | None, files: Iterable[ManagedFile]) -
     return manifest is not None and manifest.files == {item.name: item.sha256 for item in files}
 
 
-def next_manifest(
-    previous: Manifest | None, files: Iterable[ManagedFile], now: int
-) -> Manifest:
+def next_manifest(previous: Manifest | None, files: Iterable[ManagedFile], now: int) -> Manifest:
     """The manifest for `files`, one generation on. `now` is Unix seconds."""
     return Manifest(
         files={item.name: item.sha256 for item in files},

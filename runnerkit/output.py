@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
+from typing import Any
 
+from runnerkit.config import Config, HostConfig, Origin, leaves
 from runnerkit.desired import DesiredState, ManagedFile
 from runnerkit.errors import RunnerkitError
 
@@ -44,3 +47,39 @@ def _redacted(file: ManagedFile) -> bytes:
     lines = file.content.decode().splitlines()
     kept = ["DRONE_RPC_SECRET=" if x.startswith("DRONE_RPC_SECRET=") else x for x in lines]
     return ("\n".join(kept) + "\n").encode()
+
+
+def effective_text(path: Path, config: Config, *, as_json: bool) -> str:
+    """Every setting of every host with its value and where that comes from. No secrets.
+
+    Secrets show as the place they are kept in, which is all that the configuration holds.
+    """
+    hosts = {host.name: _settings(host) for host in config.hosts}
+    if as_json:
+        shown = {
+            name: {key: {"value": value, "from": origin} for key, (value, origin) in found.items()}
+            for name, found in hosts.items()
+        }
+        return json.dumps({"schema_version": 1, "hosts": shown}, indent=2) + "\n"
+    lines = [f"# {path}"]
+    for name, found in hosts.items():
+        lines.append(f"{name}:")
+        for key, (value, origin) in found.items():
+            text = f"  {key}: {json.dumps(value, ensure_ascii=False)}"
+            lines.append(text if origin == "host" else f"{text:<50}  # {origin}")
+    return "\n".join(lines) + "\n"
+
+
+def _settings(host: HostConfig) -> dict[str, tuple[Any, Origin]]:
+    values = host.model_dump(mode="json", exclude={"name"})
+    return {
+        path: (_at(values, path.split(".")), host.origin(path))
+        for path, _ in leaves(host)
+        if path != "name"
+    }
+
+
+def _at(values: Any, steps: list[str]) -> Any:
+    for step in steps:
+        values = values[step]
+    return values

@@ -74,7 +74,9 @@ def _too_old(facts: HostFacts) -> Blocker | None:
             "install docker-compose-plugin (Docker's packages) or docker-compose (Debian 13)",
         )
     if version_tuple(compose) < MIN_COMPOSE:
-        return Blocker(f"docker compose {compose} is too old: {_dotted(MIN_COMPOSE)} is needed", hint)
+        return Blocker(
+            f"docker compose {compose} is too old: {_dotted(MIN_COMPOSE)} is needed", hint
+        )
     if isinstance(facts.outer, DaemonFacts) and version_tuple(facts.outer.version) < MIN_ENGINE:
         return Blocker(
             f"Docker engine {facts.outer.version} is too old: {_dotted(MIN_ENGINE)} is needed", hint
@@ -87,8 +89,8 @@ def _for_distribution(system: SystemFacts, source: str) -> Installation | Blocke
     known = release in _DISTRO or release in _OFFICIAL_ONLY
     if not known or not system.apt:
         return Blocker(
-            f"{system.os_name or 'this system'} is not one that Docker can be installed on from here",
-            "install Docker engine 25 or newer with the compose plugin by hand, then run this again",
+            f"{system.os_name or 'this system'} is not one that runnerkit can install Docker on",
+            "install Docker engine 25 or newer with its compose plugin, then run this again",
         )
     if source == "official":
         return Installation(OFFICIAL, f"{DOCKER_APT}/{system.os_id}")

@@ -75,5 +75,3 @@ def _runner_log(transport: Transport, container: str | None) -> str:
     argv = ["docker", "logs", "--tail", str(RUNNER_LOG_LINES), container]
     completed = transport.run(argv)
     return (completed.stdout + completed.stderr).decode(errors="replace")
-
-

@@ -128,9 +128,7 @@ def carry_out(found: Survey, progress: Progress, *, force: bool = False) -> Heal
     refuse_if_blocked(found.plan)
     if found.plan.actions:
         executor = Executor(found.host.name, found.transport, progress)
-        executor.execute(
-            found.plan, manifest=found.facts.system.file(MANIFEST), force=force
-        )
+        executor.execute(found.plan, manifest=found.facts.system.file(MANIFEST), force=force)
     return wait_until_well(found, progress)
 
 
@@ -214,7 +212,13 @@ def report_of(host: HostConfig, access: Access) -> HealthReport:
 
 def worst(codes: Iterable[ExitCode]) -> ExitCode:
     """The exit code of several hosts together: unreachable, then error, then unhealthy."""
-    order = (ExitCode.UNREACHABLE, ExitCode.LOCKED, ExitCode.USAGE, ExitCode.ERROR, ExitCode.UNHEALTHY)
+    order = (
+        ExitCode.UNREACHABLE,
+        ExitCode.LOCKED,
+        ExitCode.USAGE,
+        ExitCode.ERROR,
+        ExitCode.UNHEALTHY,
+    )
     present = set(codes)
     return next((code for code in order if code in present), ExitCode.OK)
 
@@ -228,4 +232,3 @@ def one_at_a_time(ask: Callable[[str], T]) -> Callable[[str], T]:
             return ask(question)
 
     return asked
-

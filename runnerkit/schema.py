@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from runnerkit.config import ConfigFile, HostEntry, Section
+from runnerkit.config_model import ConfigFile, HostEntry, Model
 
 
 def json_schema() -> dict[str, Any]:
@@ -46,14 +46,14 @@ def _leaves(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Fie
     for name in sorted(fields, key=lambda key: (key != "ssh", _is_section(fields[key]))):
         field = fields[name]
         annotation = field.annotation
-        if isinstance(annotation, type) and issubclass(annotation, Section):
+        if isinstance(annotation, type) and issubclass(annotation, Model):
             yield from _leaves(annotation, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", field
 
 
 def _is_section(field: FieldInfo) -> bool:
-    return isinstance(field.annotation, type) and issubclass(field.annotation, Section)
+    return isinstance(field.annotation, type) and issubclass(field.annotation, Model)
 
 
 def _shown(value: Any) -> str:

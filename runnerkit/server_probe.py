@@ -57,7 +57,9 @@ def ask_server(transport: Transport, container: str | None, login: ServerLogin) 
     near.settimeout(TIMEOUT_SECONDS)
     relay.start()
     try:
-        return ServerFacts(_ping(near, host, url.path.rstrip("/"), login, tls=url.scheme == "https"))
+        return ServerFacts(
+            _ping(near, host, url.path.rstrip("/"), login, tls=url.scheme == "https")
+        )
     except ssl.SSLCertVerificationError as error:
         return ServerFacts(None, f"its certificate is not trusted: {error.verify_message}")
     except TimeoutError:

@@ -165,7 +165,7 @@ class _Hop:
         if isinstance(connection.gateway, fabric.Connection):
             connection.gateway.transport.channel_timeout = SESSION_SECONDS
 
-    def _transport(self, sock: Any, **options: Any) -> paramiko.Transport:  # noqa: ANN401
+    def _transport(self, sock: Any, **options: Any) -> paramiko.Transport:
         """Make a transport that prefers the key types already known for the host."""
         transport = paramiko.Transport(sock, **options)
         security = transport.get_security_options()
@@ -185,7 +185,7 @@ class _Hop:
                 sock.close()
 
 
-def _known_hosts(login: Login, options: Any) -> tuple[Path, ...]:  # noqa: ANN401
+def _known_hosts(login: Login, options: Any) -> tuple[Path, ...]:
     if login.known_hosts is not None:
         return (login.known_hosts.expanduser(),)
     user = options.get("userknownhostsfile")

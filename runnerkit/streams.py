@@ -175,7 +175,7 @@ class _RawStream(io.RawIOBase):
     def readinto(self, buffer: WriteableBuffer) -> int:
         return self._stream.recv_into(buffer)
 
-    def write(self, data: Any) -> int:  # noqa: ANN401 - any buffer, as io.RawIOBase takes
+    def write(self, data: Any) -> int:
         self._stream.sendall(data)
         return len(data)
 

@@ -1,154 +1,209 @@
-"""Sizes, shares of a disk and durations as a person writes them.
+"""Sizes, shares of a disk and spans of time, as a person writes them in runnerkit.yml.
 
-Sizes are binary, as Docker's engine reads them (go-units RAMInBytes): 10GB is 10 GiB.
+Sizes are *binary*, because those of the Docker engine are (go-units `RAMInBytes`): `10GB`, `10G`
+and `10GiB` are all 10 x 1024^3 bytes. Every value is frozen, and `str()` of it is canonical text
+that reads back as the same value.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any
+from decimal import Decimal
+from typing import Any, ClassVar, Self
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
-SIZE_PATTERN = r"^\d+(\.\d+)?\s*([kKmMgGtTpP][iI]?)?[bB]?$"
-PERCENT_PATTERN = r"^\d{1,3}(\.\d+)?%$"
-DURATION_PATTERN = r"^(\d+[wdhms])+$"
+_SIZE = re.compile(r"([0-9]{1,19}(?:\.[0-9]{1,9})?) ?([kmgtp]?)(?:(?<=[kmgtp])i)?b?", re.IGNORECASE)
+_PERCENT = re.compile(r"([0-9]{1,3}) ?%")
+_DURATION = re.compile(
+    r"(?:([0-9]{1,9})w)?(?:([0-9]{1,9})d)?(?:([0-9]{1,9})h)?(?:([0-9]{1,9})m)?(?:([0-9]{1,9})s)?"
+)
+_UNITS = ("", "k", "m", "g", "t", "p")
+_SECONDS = (7 * 86400, 86400, 3600, 60, 1)
 
-_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40, "p": 1 << 50}
-_SECONDS = {"w": 604_800, "d": 86_400, "h": 3_600, "m": 60, "s": 1}
-_MOST_BYTES = 1 << 60
-_MOST_SECONDS = 100 * 365 * 86_400
+# What engines hold in a signed 64-bit number.
+MAX_BYTES = (1 << 63) - 1
+# Go durations are signed 64-bit nanoseconds: about 292 years.
+MAX_SECONDS = MAX_BYTES // 10**9
+
+_SIZE_PATTERN = r"[0-9]{1,19}(\.[0-9]{1,9})? ?([kKmMgGtTpP][iI]?)?[bB]?"
 
 
-class _FromText:
-    """A value written as text (or a plain number) in YAML."""
+class Value:
+    """What the types here have in common: they read text, and pydantic knows how."""
+
+    json_types: ClassVar[tuple[dict[str, Any], ...]]
 
     @classmethod
-    def parse(cls, value: Any) -> Any:
+    def parse(cls, value: object) -> Self:
+        """Read `value`; raises ValueError with a sentence that says what is allowed."""
         raise NotImplementedError
 
     @classmethod
     def __get_pydantic_core_schema__(
-        cls, source: Any, handler: GetCoreSchemaHandler
+        cls, source: object, handler: GetCoreSchemaHandler
     ) -> CoreSchema:
         del source, handler
         return core_schema.no_info_plain_validator_function(
-            cls.parse, serialization=core_schema.to_string_ser_schema()
+            lambda value: value if isinstance(value, cls) else cls.parse(value),
+            serialization=core_schema.to_string_ser_schema(when_used="json"),
         )
-
-
-class ByteSize(int, _FromText):
-    """A number of bytes, at least 1."""
-
-    @classmethod
-    def parse(cls, value: Any) -> ByteSize:
-        """`8GB`, `512MiB`, `1.5g` or a plain number of bytes. Raises ValueError."""
-        if isinstance(value, ByteSize):
-            return value
-        text = _text(value)
-        match = re.match(SIZE_PATTERN, text)
-        if not match:
-            raise ValueError(f"{text[:40]!r} is not a size; write it like 512MB or 8GB")
-        number, unit = re.match(r"([\d.]+)\s*([a-zA-Z]?)", text).groups()  # type: ignore[union-attr]
-        unit = unit.lower() if unit.lower() != "b" else ""
-        count = int(float(number) * _UNITS[unit])
-        if not 1 <= count <= _MOST_BYTES:
-            raise ValueError(f"{text[:40]!r} is out of range; a size is 1 byte to 1024 PB")
-        return cls(count)
 
     @classmethod
     def __get_pydantic_json_schema__(
         cls, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
-        """A string with a unit, or a number of bytes."""
         del schema, handler
-        return {"anyOf": [{"type": "string", "pattern": SIZE_PATTERN}, {"type": "integer"}]}
+        [first, *others] = cls.json_types
+        return {"anyOf": [dict(first), *map(dict, others)]} if others else dict(first)
+
+
+@dataclass(frozen=True, order=True)
+class ByteSize(Value):
+    """A number of bytes, 0 to 2^63-1. Fractions of a byte are cut off, as engines do."""
+
+    json_types: ClassVar = (
+        {"type": "string", "pattern": f"^{_SIZE_PATTERN}$"},
+        {"type": "integer", "minimum": 0, "maximum": MAX_BYTES},
+    )
+
+    count: int
+
+    @classmethod
+    def parse(cls, value: object) -> Self:
+        """Read `8GB`, `512MiB`, `1.5g`, or a plain whole number of bytes."""
+        count = _count(value)
+        if count is None:
+            raise ValueError(
+                "should be a size such as 8GB, 512MiB or 1.5g, or a whole number of bytes"
+            )
+        if count > MAX_BYTES:
+            raise ValueError(f"is too large; a size is below {cls(1 << 63)}")
+        return cls(count)
+
+    def __int__(self) -> int:
+        return self.count
 
     def __str__(self) -> str:
-        for unit, factor in (("PB", 1 << 50), ("TB", 1 << 40), ("GB", 1 << 30), ("MB", 1 << 20)):
-            if self >= factor and int(self) % factor == 0:
-                return f"{int(self) // factor}{unit}"
-        return f"{int(self)}B"
-
-    __repr__ = __str__
+        count, power = self.count, 0
+        while count and count % 1024 == 0 and power < len(_UNITS) - 1:
+            count, power = count // 1024, power + 1
+        return f"{count}{_UNITS[power].upper()}iB" if power else f"{count}B"
 
 
 @dataclass(frozen=True)
-class Amount(_FromText):
-    """Bytes, or a percentage of a disk."""
+class Amount(Value):
+    """A part of the data disk: `bytes`, or `percent` of the disk's size (1 to 100), never both."""
 
-    size: int | None = None
-    percent: float | None = None
+    json_types: ClassVar = (
+        {"type": "string", "pattern": f"^({_SIZE_PATTERN}|(100|[1-9][0-9]?) ?%)$"},
+        {"type": "integer", "minimum": 0, "maximum": MAX_BYTES},
+    )
 
-    @classmethod
-    def parse(cls, value: Any) -> Amount:
-        """`50%`, or what ByteSize takes. Raises ValueError."""
-        if isinstance(value, Amount):
-            return value
-        text = _text(value)
-        if not text.endswith("%"):
-            return cls(size=int(ByteSize.parse(value)))
-        if not re.match(PERCENT_PATTERN, text) or not 1 <= float(text[:-1]) <= 100:
-            raise ValueError(f"{text[:40]!r} is not a percentage from 1% to 100%")
-        return cls(percent=float(text[:-1]))
+    bytes: int | None = None
+    percent: int | None = None
+
+    def __post_init__(self) -> None:
+        if (self.bytes is None) == (self.percent is None):
+            raise ValueError("an Amount is either bytes or a percentage")
 
     @classmethod
-    def __get_pydantic_json_schema__(
-        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> dict[str, Any]:
-        """A size or a percentage."""
-        del schema, handler
-        patterns = [{"type": "string", "pattern": p} for p in (SIZE_PATTERN, PERCENT_PATTERN)]
-        return {"anyOf": [*patterns, {"type": "integer"}]}
+    def parse(cls, value: object) -> Self:
+        """Read `50%`, or anything that a ByteSize reads."""
+        match = _PERCENT.fullmatch(value) if isinstance(value, str) else None
+        if match:
+            percent = int(match[1])
+            if not 1 <= percent <= 100:
+                raise ValueError("should be from 1% to 100% of the data disk")
+            return cls(percent=percent)
+        if _count(value) is None:
+            raise ValueError("should be a size such as 15GB, or from 1% to 100% of the data disk")
+        return cls(bytes=ByteSize.parse(value).count)
 
     def of(self, disk_bytes: int) -> int:
-        """Bytes, the percentage taken of `disk_bytes`."""
-        if self.size is not None:
-            return self.size
-        return int(disk_bytes * (self.percent or 0) / 100)
+        """The amount in bytes on a disk of that size; percentages are rounded down."""
+        if self.bytes is not None:
+            return self.bytes
+        assert self.percent is not None  # noqa: S101 - __post_init__ made sure
+        return disk_bytes * self.percent // 100
 
     def __str__(self) -> str:
-        return f"{self.percent:g}%" if self.percent is not None else str(ByteSize(self.size or 0))
+        return str(ByteSize(self.bytes)) if self.bytes is not None else f"{self.percent}%"
 
 
-class Duration(int, _FromText):
-    """A number of seconds, at least 1."""
+@dataclass(frozen=True, order=True)
+class Duration(Value):
+    """A span of time in whole seconds, 0 to about 292 years."""
+
+    json_types: ClassVar = (
+        {
+            "type": "string",
+            "pattern": r"^(?=.)([0-9]{1,9}w)?([0-9]{1,9}d)?([0-9]{1,9}h)?"
+            r"([0-9]{1,9}m)?([0-9]{1,9}s)?$",
+        },
+    )
+
+    seconds: int
 
     @classmethod
-    def parse(cls, value: Any) -> Duration:
-        """`60d`, `72h`, `1h30m`, `2w`. Raises ValueError; a number needs its unit."""
-        if isinstance(value, Duration):
-            return value
-        text = value if isinstance(value, str) else repr(value)
-        if not re.match(DURATION_PATTERN, text):
-            raise ValueError(f"{text[:40]!r} is not a duration; write it like 45s, 1h30m or 14d")
-        parts = re.findall(r"(\d+)([wdhms])", text)
-        seconds = sum(int(number) * _SECONDS[unit] for number, unit in parts)
-        if not 1 <= seconds <= _MOST_SECONDS:
-            raise ValueError(f"{text[:40]!r} is out of range; a duration is 1s to 100 years")
+    def parse(cls, value: object) -> Self:
+        """Read `45s`, `1h30m`, `72h`, `60d` or `2w`; a number without a unit is refused."""
+        match = _DURATION.fullmatch(value) if isinstance(value, str) and value else None
+        if match is None:
+            number = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+            example = f" (a unit is missing: {value}s?)" if number else ""
+            raise ValueError(f"should be a duration such as 45s, 1h30m, 14d or 2w{example}")
+        seconds = sum(
+            int(part or 0) * unit for part, unit in zip(match.groups(), _SECONDS, strict=True)
+        )
+        if seconds > MAX_SECONDS:
+            raise ValueError("is too long; a duration is at most 292 years")
         return cls(seconds)
 
-    @classmethod
-    def __get_pydantic_json_schema__(
-        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> dict[str, Any]:
-        """Numbers with their units."""
-        del schema, handler
-        return {"type": "string", "pattern": DURATION_PATTERN}
+    def __int__(self) -> int:
+        return self.seconds
 
     def __str__(self) -> str:
-        left, text = int(self), ""
-        for unit in "dhms":
-            count, left = divmod(left, _SECONDS[unit])
-            text += f"{count}{unit}" if count else ""
-        return text
-
-    __repr__ = __str__
+        return format_duration(self.seconds)
 
 
-def _text(value: Any) -> str:
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise ValueError("expected a number with a unit")
-    return str(value).strip()
+def _count(value: object) -> int | None:
+    """Bytes that `value` stands for; None when it is no size."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value if value >= 0 else None
+    match = _SIZE.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        return None
+    return int(Decimal(match[1]) * 1024 ** _UNITS.index(match[2].lower()))
+
+
+def format_bytes(count: int) -> str:
+    """`count` bytes for a screen, in binary units with one decimal: `8.0 GiB`, `512 B`."""
+    if abs(count) < 1024:
+        return f"{count} B"
+    value, power = float(count), 0
+    # 1023.95 and more would be shown as 1024.0 of the smaller unit.
+    while abs(value) >= 1023.95 and power < len(_UNITS) - 1:
+        value, power = value / 1024, power + 1
+    return f"{value:.1f} {_UNITS[power].upper()}iB"
+
+
+def format_duration(seconds: int) -> str:
+    """Whole `seconds` >= 0 in days and smaller units: `60d`, `1h30m`, `45s`, `0s`."""
+    parts = []
+    for letter, unit in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
+        amount, seconds = divmod(seconds, unit)
+        if amount:
+            parts.append(f"{amount}{letter}")
+    return "".join(parts) or "0s"
+
+
+def go_duration(seconds: int) -> str:
+    """Whole `seconds` >= 0 as Go prints and reads a duration: no days, `336h0m0s`, `1m30s`, `45s`."""
+    minutes, rest = divmod(seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours}h{minutes}m{rest}s"
+    return f"{minutes}m{rest}s" if minutes else f"{rest}s"

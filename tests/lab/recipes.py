@@ -37,9 +37,7 @@ echo 'HostKey /etc/ssh/ssh_host_ed25519_key' >/etc/ssh/sshd_config.d/lab.conf
 for unit in {MASKED_UNITS}; do ln -sf /dev/null /etc/systemd/system/$unit; done
 ln -sf /lib/systemd/system/multi-user.target /etc/systemd/system/default.target
 """
-HOST_PACKAGES = (
-    "openssh-server sudo iproute2 iptables procps tini systemd-sysv dbus kmod wget less"
-)
+HOST_PACKAGES = "openssh-server sudo iproute2 iptables procps tini systemd-sysv dbus kmod wget less"
 DOCKER_PACKAGES = ("docker.io", "docker-cli", "docker-compose", "docker-buildx")
 
 HOST_BASE = Recipe(
@@ -68,9 +66,7 @@ DIND_28 = Recipe("dind-28.5", ENGINE_28, files=DIND_FILES)
 DIND_26 = Recipe("dind-26.1", ENGINE_26, files=DIND_FILES)
 DIND_20 = Recipe("dind-20.10", ENGINE_20, files=DIND_FILES)
 
-GOLANG = Recipe(
-    "golang", TRIXIE, packages=("golang-go",), after="mkdir -p -m 1777 /go/src /go/bin"
-)
+GOLANG = Recipe("golang", TRIXIE, packages=("golang-go",), after="mkdir -p -m 1777 /go/src /go/bin")
 POSTGRES = Recipe(
     "postgres",
     TRIXIE,
@@ -83,9 +79,7 @@ POSTGRES = Recipe(
 )
 GIT = Recipe("git", TRIXIE, packages=("git",))
 DRONE_GIT = Recipe("drone-git", GIT, files=((DRONE / "clone", "/usr/local/bin/clone"),))
-PYTHON = Recipe(
-    "python", TRIXIE, packages=("python3", "python3-docker", "python3-yaml", "wget")
-)
+PYTHON = Recipe("python", TRIXIE, packages=("python3", "python3-docker", "python3-yaml", "wget"))
 DRONE_RUNNER = Recipe(
     "drone-runner", PYTHON, files=((DRONE / "runner.py", "/usr/bin/drone-runner-docker"),)
 )

@@ -8,6 +8,7 @@ import tempfile
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Semaphore
 
 from tests.lab import machine
 from tests.lab.cache import cache_dir, digest, entry
@@ -55,12 +56,12 @@ class Recipe:
 
 @dataclass
 class Builder:
-    """Builds each recipe once, parents first, two at a time."""
+    """Builds each recipe once, parents first, as many at a time as there are processors."""
 
     _futures: dict[Recipe, Future[Path]] = field(default_factory=dict)
-    _pool: ThreadPoolExecutor = field(
-        default_factory=lambda: ThreadPoolExecutor(max(2, os.cpu_count() or 2))
-    )
+    # A thread for each recipe, as most of them wait for their parent; the semaphore bounds the work.
+    _pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(64))
+    _working: Semaphore = field(default_factory=lambda: Semaphore(max(2, os.cpu_count() or 2)))
 
     def request(self, *recipes: Recipe) -> None:
         """Begin to build; what is wanted first is named first."""
@@ -86,7 +87,12 @@ class Builder:
 
     def _build(self, recipe: Recipe) -> Path:
         lower = self.lowerdir(recipe.parent) if recipe.parent else ""
-        return entry(recipe.name, recipe.key(), lambda place: _make(recipe, lower, place))
+
+        def make(place: Path) -> None:
+            with self._working:
+                _make(recipe, lower, place)
+
+        return entry(recipe.name, recipe.key(), make)
 
 
 def _make(recipe: Recipe, lower: str, place: Path) -> None:

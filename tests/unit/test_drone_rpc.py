@@ -530,6 +530,22 @@ def test_a_wrong_secret_never_polls(lab: Lab) -> None:
     assert "poll" not in lab.calls()
 
 
+def test_a_refused_poll_is_repeated_without_a_pause(lab: Lab) -> None:
+    lab.server.faults.add({"poll": 500})
+    lab.start(DRONE_RUNNER_CAPACITY="1")
+    eventually(lambda: lab.calls().count("poll") > 10)
+    assert "poller: cannot request stage" in lab.log.getvalue()
+
+
+def test_an_unavailable_server_is_waited_for(lab: Lab) -> None:
+    lab.script("app:1")
+    lab.script("app:2")
+    times: dict[str, object] = {"status": 503, "times": 2}
+    lab.server.faults.add({"accept": dict(times), "step": dict(times), "upload": dict(times)})
+    lab.start()
+    assert lab.finished(lab.build(STEPS))["status"] == "success"
+
+
 def test_dependent_stages_wait_for_each_other(lab: Lab) -> None:
     lab.script("app:1")
     lab.script("app:2", code=1)

@@ -28,7 +28,8 @@ def test_lines_are_read_as_the_runner_reads_them(line: str, pair: tuple[str, str
 
 
 @pytest.mark.parametrize(
-    "secret", ["p$A\"ss'wo#rd =x", "$HOME", "#", "a b", "=", "'", '"', "\\", "", "a:b", "${X}", "\\$"]
+    "secret",
+    ["p$A\"ss'wo#rd =x", "$HOME", "#", "a b", "=", "'", '"', "\\", "", "a:b", "${X}", "\\$"],
 )
 def test_awkward_secrets_reach_the_runner_unchanged(secret: str) -> None:
     line = runner_env({"DRONE_RPC_SECRET": secret}).rstrip("\n")

@@ -22,7 +22,9 @@ NO_DOCKER = DaemonUnavailable("docker: not found")
 
 
 def names(facts: HostFacts, folder: Path, **sections: object) -> list[str]:
-    return [type(action).__name__ for action in diff(desired_for(folder, **sections), facts).actions]
+    return [
+        type(action).__name__ for action in diff(desired_for(folder, **sections), facts).actions
+    ]
 
 
 def test_a_converged_host_needs_nothing(tmp_path: Path) -> None:
@@ -99,7 +101,9 @@ def test_a_readable_secret_file_is_written_anew(tmp_path: Path) -> None:
 def test_no_plan_shows_the_secret(tmp_path: Path) -> None:
     desired = desired_for(tmp_path, runner={"capacity": 3})
     plan = diff(desired, converged(desired_for(tmp_path)))
-    shown = repr(plan) + "".join("".join(a.diff()) for a in plan.actions if isinstance(a, WriteFile))
+    shown = repr(plan) + "".join(
+        "".join(a.diff()) for a in plan.actions if isinstance(a, WriteFile)
+    )
     assert "wo#rd" not in shown
 
 
@@ -123,7 +127,7 @@ def test_docker_official_replaces_an_engine_that_is_too_old(tmp_path: Path) -> N
     [
         ({"uid": 1000}, "not root's"),
         ({"arch": "s390x"}, "do not exist for s390x"),
-        ({"os_id": "fedora", "os_name": "Fedora", "apt": False}, "Fedora is not one"),
+        ({"os_id": "fedora", "os_name": "Fedora", "apt": False}, "Fedora is not one that"),
         ({"os_version": "12", "os_name": "Debian 12"}, "no Docker that is new enough"),
     ],
 )
@@ -143,7 +147,9 @@ def test_a_full_disk_stops_a_first_installation_but_not_a_repair(tmp_path: Path)
     bare = HostFacts(replace(bare_system(), data_disk=full), NO_DOCKER, NO_DOCKER)
     assert "1 MiB free" in diff(desired, bare).blockers[0].message
     facts = converged(desired)
-    assert diff(desired, replace(facts, system=replace(facts.system, data_disk=full))).blockers == ()
+    assert (
+        diff(desired, replace(facts, system=replace(facts.system, data_disk=full))).blockers == ()
+    )
 
 
 def test_a_stopped_engine_is_started(tmp_path: Path) -> None:
@@ -161,7 +167,9 @@ def test_only_missing_images_are_preloaded(tmp_path: Path) -> None:
     desired = desired_for(tmp_path, docker={"preload": ["golang:1.24", "debian:13"]})
     facts = converged(desired)
     facts = replace(facts, inner=outer_daemon(images={"golang:1.24": "sha256:2"}))
-    assert [action.title for action in diff(desired, facts).actions] == ["preload debian:13 into dind"]
+    assert [action.title for action in diff(desired, facts).actions] == [
+        "preload debian:13 into dind"
+    ]
 
 
 def test_a_missing_container_is_made(tmp_path: Path) -> None:

@@ -1,0 +1,34 @@
+"""The grammar of image references: `[registry[:port]/]path[:tag][@sha256:…]`."""
+
+from __future__ import annotations
+
+import re
+
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
+_REGISTRY = rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9A-Fa-f:]+\])(?::[0-9]{{1,5}})?"
+_PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_NAME = re.compile(rf"(?:{_REGISTRY}/)?{_PART}(?:/{_PART})*")
+_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
+
+# Engines refuse longer repository names.
+MAX_NAME = 255
+
+
+def check_image_ref(text: str) -> str:
+    """Return `text` when it is an image reference; raises ValueError that says what is wrong."""
+    rest, at, digest = text.partition("@")
+    name, colon, tag = rest, "", ""
+    if ":" in rest.rpartition("/")[2]:
+        name, colon, tag = rest.rpartition(":")
+    if at and not _DIGEST.fullmatch(digest):
+        raise ValueError("has a digest that is not sha256: and 64 hexadecimal digits")
+    if colon and not _TAG.fullmatch(tag):
+        raise ValueError(
+            "has a bad tag; a tag is letters, digits, dots, dashes and underscores, at most 128"
+        )
+    if not _NAME.fullmatch(name) or len(name) > MAX_NAME:
+        if _NAME.fullmatch(name.lower()):
+            raise ValueError("has upper-case letters in its name; image names are lower case")
+        raise ValueError("should be an image reference such as registry.lan:5000/team/app:1.2")
+    return text
