@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from ipaddress import IPv4Network, ip_network
+from ipaddress import IPv4Network
 
 SUBNET_BITS = 24
 
 # High in 10/8: outside Docker's own defaults (172.17-31, 192.168) that the host's engine will
 # hand out later, and away from the low numbers that home networks and VPNs like.
-_CANDIDATES = tuple(ip_network(f"10.{second}.0.0/16") for second in range(231, 255))
+_CANDIDATES = tuple(IPv4Network(f"10.{second}.0.0/16") for second in range(231, 255))
 
 
 @dataclass(frozen=True)

@@ -40,9 +40,7 @@ HostsArgument = Annotated[list[str] | None, typer.Argument(help="Hosts; all when
 HostArgument = Annotated[str, typer.Argument(help="A host of the configuration.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable, versioned.")]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
-ForceOption = Annotated[
-    bool, typer.Option("--force", help="End running builds, do not wait.")
-]
+ForceOption = Annotated[bool, typer.Option("--force", help="End running builds, do not wait.")]
 AcceptOption = Annotated[
     bool,
     typer.Option("--accept-new-host-key", help="Trust the key of a host seen for the first time."),

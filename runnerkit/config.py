@@ -91,7 +91,7 @@ def effective(file: ConfigFile) -> Config:
             problems += [_missing(file, name, key) for key in missing]
             continue
         host = HostConfig(name=name, **_merged(*layers))
-        host._origins = _origins(entry, file)  # noqa: SLF001
+        host._origins = _origins(entry, file)
         hosts.append(host)
         problems += _ages(host)
     problems += _same_place(hosts)

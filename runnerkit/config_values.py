@@ -10,7 +10,6 @@ import difflib
 import ipaddress
 import posixpath
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -26,7 +25,7 @@ from pydantic import (
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from runnerkit.image_ref import check_image_ref
-from runnerkit.units import Amount, ByteSize, Duration, Value
+from runnerkit.units import Amount, ByteSize, Value
 
 Strict = Field(strict=True)
 

@@ -146,13 +146,11 @@ class _Relay:
     def work(self) -> None:
         outward = threading.Thread(target=self._outward, daemon=True)
         outward.start()
-        try:
+        with suppress(OSError, RunnerkitError):
             while data := self._stream.recv(CHUNK):
                 self._near.sendall(data)
-        except (OSError, RunnerkitError):
-            pass
         with suppress(OSError):
-            self._near.shutdown(socket.SHUT_RDWR)
+            self._near.shutdown(socket.SHUT_WR)
         outward.join()
 
     def _outward(self) -> None:
@@ -160,6 +158,12 @@ class _Relay:
             while data := self._near.recv(CHUNK):
                 self._stream.sendall(data)
         self._stream.close_write()
+        # A client that only ended its own half still wants the answer; one that hung up does not.
+        with suppress(OSError):
+            poll = select.poll()
+            poll.register(self._near, 0)
+            poll.poll()
+        self._stream.close()
 
     def close(self) -> None:
         with suppress(OSError):

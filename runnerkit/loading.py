@@ -176,8 +176,8 @@ def _problem(place: str, item: Mapping[str, Any], steps: Sequence[str]) -> Probl
         return Problem(place, "is missing", f"add `{steps[-1]}:`")
     if kind in ("model_type", "mapping_type", "dict_type", "model_attributes_type"):
         return Problem(place, "should be keys with values below it")
-    hint = (item.get("ctx") or {}).get("hint")
-    return Problem(place, message.removeprefix("Value error, "), hint)
+    advice: str | None = (item.get("ctx") or {}).get("hint")
+    return Problem(place, message.removeprefix("Value error, "), advice)
 
 
 def _known_keys() -> set[str]:

@@ -97,7 +97,8 @@ class ProgramTransport:
         endpoint, program = self._open_stream(wrapped.argv)
         stream = ProgramStream(self.name, endpoint, program, sudo.MarkerFilter(wrapped.marker))
         if wrapped.preamble:
-            stream.sendall(wrapped.preamble)
+            with suppress(BrokenPipeError):  # reading will show the end, `explain` why
+                stream.sendall(wrapped.preamble)
         return stream
 
     def forward(self, argv: Sequence[str], path: Path) -> AbstractContextManager[Path]:

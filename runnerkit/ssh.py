@@ -7,6 +7,7 @@ connection and on those of its jump hosts.
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -63,7 +64,7 @@ def _plan(login: Login, target: SshTarget, ask: AskHostKey | None) -> list[_Hop]
         settings = paramiko.SSHConfig.from_text(read_config())
         config = fabric.Config(lazy=True, ssh_config=settings)
         return _hops(login, target, ask, config, ())
-    except paramiko.ConfigParseError as error:
+    except (paramiko.SSHException, ValueError) as error:  # an unreadable line, a wrong port
         raise ConfigError(f"the SSH client configuration is wrong: {error}") from None
 
 
@@ -97,7 +98,13 @@ def _hops(
     elif options.get("proxycommand"):
         gateway = options["proxycommand"]
     connection = fabric.Connection(
-        target.host, user=target.user, port=target.port, config=config, gateway=gateway
+        target.host,
+        user=target.user,
+        port=target.port,
+        config=config,
+        gateway=gateway,
+        forward_agent=False,
+        connect_timeout=HANDSHAKE_SECONDS,  # of the handshake; the TCP part is ours
     )
     return [*jumps, _Hop(login, connection, ask, is_host=not seen)]
 
@@ -148,7 +155,6 @@ class _Hop:
                 "auth_timeout": HANDSHAKE_SECONDS,
                 "channel_timeout": SESSION_SECONDS,
             }
-            connection.connect_timeout = HANDSHAKE_SECONDS  # of the handshake: the TCP part is ours
             if isinstance(connection.gateway, fabric.Connection):
                 connection.gateway.transport.channel_timeout = timeout
             elif not connection.gateway:
@@ -191,9 +197,15 @@ def _known_hosts(login: Login, options: Any) -> tuple[Path, ...]:
     user = options.get("userknownhostsfile")
     system = options.get("globalknownhostsfile")
     return (
-        *((Path(name).expanduser() for name in user.split()) if user else _default_known_hosts()),
-        *((Path(name) for name in system.split()) if system else (SYSTEM_KNOWN_HOSTS,)),
+        *(_paths(user) if user else _default_known_hosts()),
+        *(_paths(system) if system else (SYSTEM_KNOWN_HOSTS,)),
     )
+
+
+def _paths(setting: str) -> tuple[Path, ...]:
+    if setting.lower() == "none":
+        return (Path(os.devnull),)
+    return tuple(Path(name).expanduser() for name in setting.split())
 
 
 def _default_known_hosts() -> tuple[Path, ...]:
@@ -259,7 +271,11 @@ class _KeyLogin:
         raise ssh_failures.no_login(self.where, self.user, tried)
 
     def _keys(self, tried: list[str]) -> Iterator[tuple[str, paramiko.PKey]]:
-        agent = paramiko.Agent() if self.use_agent else None
+        try:
+            agent = paramiko.Agent() if self.use_agent else None
+        except (paramiko.SSHException, OSError):
+            agent = None
+            tried.append("the agent does not answer")
         try:
             held = {key.asbytes(): key for key in (agent.get_keys() if agent else ())}
             for path in self.files:

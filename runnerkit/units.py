@@ -201,7 +201,7 @@ def format_duration(seconds: int) -> str:
 
 
 def go_duration(seconds: int) -> str:
-    """Whole `seconds` >= 0 as Go prints and reads a duration: no days, `336h0m0s`, `1m30s`, `45s`."""
+    """Whole `seconds` >= 0 as Go prints and reads them: no days, `336h0m0s`, `1m30s`, `45s`."""
     minutes, rest = divmod(seconds, 60)
     hours, minutes = divmod(minutes, 60)
     if hours:

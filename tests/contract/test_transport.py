@@ -6,11 +6,11 @@ import base64
 import getpass
 import hashlib
 import os
-import random
 import re
 import shutil
 import socket
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,8 +19,10 @@ from pathlib import Path
 
 import pytest
 
+from runnerkit import ssh_channels
 from runnerkit.errors import ConnectionLostError, HostError, UnreachableError
 from runnerkit.secret import Secret
+from runnerkit.ssh_channels import Channel
 from runnerkit.target import LOCAL, SshTarget
 from runnerkit.transport import Completed, Login, Transport, connect
 
@@ -305,17 +307,17 @@ class TestForward:
             assert path.stat().st_mode & 0o777 == 0o600
             assert path.parent.stat().st_mode & 0o777 == 0o700
             with ThreadPoolExecutor() as pool:
-                sent = [random.Random(seed).randbytes(300_000) for seed in range(4)]
+                sent = [os.urandom(300_000) for _ in range(4)]
                 assert list(pool.map(lambda data: _echo(path, data), sent)) == sent
         assert not path.parent.exists()
 
     def test_end_of_the_program_ends_the_connection(
         self, transport: Transport, tmp_path: Path
     ) -> None:
-        with transport.forward(["echo", "hi"], tmp_path / "s") as path:
-            with socket.socket(socket.AF_UNIX) as client:
-                client.connect(str(path))
-                assert client.makefile("rb").read() == b"hi\n"
+        path = tmp_path / "s"
+        with transport.forward(["echo", "hi"], path), socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(path))
+            assert client.makefile("rb").read() == b"hi\n"
         assert not path.exists()
 
     def test_leaving_ends_open_connections(self, transport: Transport, tmp_path: Path) -> None:
@@ -677,20 +679,16 @@ class TestConfiguration:
         write(
             "Host inside\n  HostName 127.0.0.1\n  Port {port}\n  User {user}\n"
             "  ProxyJump first,second\n"
-            "Host first second\n  HostName 127.0.0.1\n  Port {port}\n  User {user}\n"
-            "Host second\n  HostKeyAlias of-second\n"
+            "Host first second\n  Port {port}\n  User {user}\n  HostKeyAlias unknown\n"
+            "Host first\n  HostName 127.0.0.1\nHost second\n  HostName localhost\n"
         )
-        with pytest.raises(UnreachableError, match="jump host"):
+        with pytest.raises(UnreachableError, match=r"jump host 127\.0\.0\.1"):
             connect(replace(login, target=SshTarget(None, "inside", None)))
 
-    def test_proxy_command(self, login: Login, write: Callable[[str], None]) -> None:
-        relay = (
-            "python3 -c 'import socket,sys,threading;"
-            "s=socket.create_connection((sys.argv[1],int(sys.argv[2])));"
-            "import os;"
-            't=threading.Thread(target=lambda:[s.sendall(d) for d in iter(lambda:os.read(0,65536),b"")],daemon=True);'
-            't.start();[os.write(1,d) for d in iter(lambda:s.recv(65536),b"")]\' %h %p'
-        )
+    def test_proxy_command(self, login: Login, write: Callable[[str], None], home: Path) -> None:
+        script = home / "relay.py"
+        script.write_text(RELAY)
+        relay = f"{sys.executable} {script} %h %p"
         write(
             "Host inside\n  HostName 127.0.0.1\n  Port {port}\n  User {user}\n"
             f"  ProxyCommand {relay}\n"
@@ -700,6 +698,16 @@ class TestConfiguration:
         opened.close()
 
 
+RELAY = """
+import os, socket, sys, threading
+far = socket.create_connection((sys.argv[1], int(sys.argv[2])))
+def out():
+    while data := far.recv(65536):
+        os.write(1, data)
+threading.Thread(target=out, daemon=True).start()
+while data := os.read(0, 65536):
+    far.sendall(data)
+"""
 JUMP = (
     "Host inside\n  HostName 127.0.0.1\n  Port {port}\n  User {user}\n  ProxyJump gate\n"
     "Host gate\n  HostName 127.0.0.1\n  Port {port}\n  User {user}\n"
@@ -728,9 +736,45 @@ class TestLostConnection:
         opened.close()
 
 
+class DeadWire:
+    """A connection whose other end has gone without a word."""
+
+    def __init__(self) -> None:
+        self.closed = threading.Event()
+
+    def open_channel(self, command: bytes) -> Channel:
+        raise ConnectionError(command)
+
+    def is_alive(self) -> bool:
+        return not self.closed.is_set()
+
+    def knock(self) -> None:
+        self.closed.wait()
+
+    def close(self) -> None:
+        self.closed.set()
+
+
+def test_a_server_without_a_sign_of_life_is_given_up(
+    login: Login, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ssh_channels, "KEEPALIVE_SECONDS", 0.01)
+    monkeypatch.setattr(ssh_channels, "LOST_AFTER_SECONDS", 0.01)
+    wire = DeadWire()
+    opened = ssh_channels.SshTransport(login, wire, None, is_root=True)
+    assert wire.closed.wait(30)
+    with pytest.raises(ConnectionLostError, match="was lost"):
+        opened.run(["true"])
+
+
 FAKE_SUDO = r"""#!/bin/sh
 # sudo as far as the wrapper goes: -n and -S -p '', a password, three tries, a cached credential.
-n=; while :; do case $1 in -n) n=1; shift;; -S) shift;; -p) shift 2;; --) shift; break;; *) exit 2;; esac; done
+n=
+while :; do
+  case $1 in
+    -n) n=1; shift;; -S) shift;; -p) shift 2;; --) shift; break;; *) exit 2;;
+  esac
+done
 mode=$(cat "$FAKE_SUDO_MODE")
 case $mode in
   nopasswd) ;;

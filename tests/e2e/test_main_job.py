@@ -16,7 +16,7 @@ BUILD_AND_RUN = PIPELINES / "build-and-run.yml"
 NEW_ENGINES = ["host1", "host2"]
 
 
-def only(kit: Kit, lab: Lab, host: str) -> None:
+def only(kit: Kit, host: str) -> None:
     """Let `host` alone take builds."""
     for other in ENGINES:
         if other != host:
@@ -51,7 +51,7 @@ def test_a_fleet_just_set_up_is_healthy(fleet: Kit) -> None:
 def test_an_image_built_in_one_step_runs_in_the_next(
     host: str, fleet: Kit, lab: Lab, tmp_path: Path
 ) -> None:
-    only(fleet, lab, host)
+    only(fleet, host)
     build = lab.submit(BUILD_AND_RUN, new_project(tmp_path / "greet"))
     assert build["status"] == "success", build
     assert build["stages"][0]["machine"] == host
@@ -62,7 +62,7 @@ def test_an_image_built_in_one_step_runs_in_the_next(
 def test_a_test_image_reaches_a_database_service_by_name(
     host: str, fleet: Kit, lab: Lab, tmp_path: Path
 ) -> None:
-    only(fleet, lab, host)
+    only(fleet, host)
     build = lab.submit(PIPELINES / "database.yml", new_project(tmp_path / "greet"))
     assert build["status"] == "success", build
     assert "--- PASS: TestDatabase" in logs_of(build, "test")
@@ -72,7 +72,7 @@ def test_a_test_image_reaches_a_database_service_by_name(
 def test_caches_are_warm_after_a_change_and_after_a_power_cut(
     host: str, fleet: Kit, lab: Lab, tmp_path: Path
 ) -> None:
-    only(fleet, lab, host)
+    only(fleet, host)
     project = new_project(tmp_path / f"greet-{host}")
     first = lab.submit(BUILD_AND_RUN, project)
     assert first["status"] == "success", first
@@ -113,7 +113,7 @@ def assert_warm(build: dict[str, object]) -> None:
 
 
 def test_two_builds_at_once_and_the_third_waits(fleet: Kit, lab: Lab) -> None:
-    only(fleet, lab, "host1")
+    only(fleet, "host1")
     gate = "/var/lib/runnerkit/main/gate"
     lab.on("host1", "rm", "-rf", gate)
     waiting = [lab.queue(PIPELINES / "wait.yml") for _ in range(3)]

@@ -1,0 +1,1 @@
+"""Disposable hosts, made from Debian packages, for the end-to-end tests."""

@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -72,12 +73,9 @@ def main() -> int:
     return 0
 
 
-def write_config(
-    kit: list[str], env: dict[str, str], config: Path, info: dict[str, object]
-) -> None:
+def write_config(kit: list[str], env: dict[str, str], config: Path, info: dict[str, Any]) -> None:
     """`runnerkit init`, then what only the lab needs: its key, its registry, its secret."""
     server, [host, *_] = info["server"], info["hosts"]
-    assert isinstance(server, dict)
     secret = config.parent / "rpc-secret"
     secret.touch(0o600)
     secret.write_text(str(server["secret"]))

@@ -176,9 +176,7 @@ class Host:
         path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
         clean = ["env", "-i", f"PATH={path}", "HOME=/root", "LANG=C.UTF-8", "TERM=dumb"]
         os.chdir("/")
-        os.execvp(
-            "nsenter", ["nsenter", f"--target={init.pid}", *spaces, "--", *clean, *argv]
-        )
+        os.execvp("nsenter", ["nsenter", f"--target={init.pid}", *spaces, "--", *clean, *argv])
 
     def _ssh_answers(self) -> bool:
         with contextlib.suppress(OSError):

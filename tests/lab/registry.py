@@ -159,7 +159,7 @@ def _for_this_lab(manifests: Iterable[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _sha256(path: Path) -> str:
-    import hashlib  # noqa: PLC0415
+    import hashlib
 
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""Desired states and facts for tests: a converged host, from which each test takes one step away."""
+"""A converged host as desired state and facts; each test takes one step away from it."""
 
 from __future__ import annotations
 

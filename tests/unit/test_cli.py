@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-GOOD = {
+GOOD: dict[str, object] = {
     "server": "https://drone.example.com",
     "secret": "env:TEST_SECRET",
     "hosts": {"forge": {"ssh": "root@forge.lan"}},
@@ -25,7 +25,7 @@ class Answer:
     err: str
 
 
-def kit(folder: Path, *arguments: str, secret: str | None = "s3cret-value") -> Answer:  # noqa: S107
+def kit(folder: Path, *arguments: str, secret: str | None = "s3cret-value") -> Answer:
     environment = {key: value for key, value in os.environ.items() if key != "RUNNERKIT_CONFIG"}
     environment |= {"HOME": str(folder), "XDG_CONFIG_HOME": str(folder / "xdg")}
     if secret is not None:

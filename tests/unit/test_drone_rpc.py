@@ -169,7 +169,7 @@ class Lab:
         server.start()
         return server
 
-    def script(self, image: str, **script: Any) -> Script:  # noqa: ANN401
+    def script(self, image: str, **script: Any) -> Script:
         self.docker.images[runner.expand_image(image)] = Script(**script)
         return self.docker.images[runner.expand_image(image)]
 
@@ -205,7 +205,7 @@ class Lab:
         assert self.ended, "the runner did not stop"
         return self.ended[0]
 
-    def build(self, config: str, **payload: Any) -> int:  # noqa: ANN401
+    def build(self, config: str, **payload: Any) -> int:
         repo = {"namespace": "octo", "name": "app", "clone_url": "http://git.lab/app", "timeout": 5}
         repo |= payload.pop("repo", {})
         head = "kind: pipeline\ntype: docker\nname: default\n"

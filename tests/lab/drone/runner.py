@@ -492,7 +492,7 @@ class Reply:
     status: int
     body: bytes
 
-    def json(self) -> Any:  # noqa: ANN401 - the caller knows which type it asked for
+    def json(self) -> Any:
         return json.loads(self.body)
 
 
@@ -2244,7 +2244,7 @@ class SdkDocker:
             self._api.remove_network(name)
 
     @property
-    def _api(self) -> Any:  # noqa: ANN401 - the SDK is not there when types are checked elsewhere
+    def _api(self) -> Any:
         """One client per thread: requests' sessions are not made for sharing."""
         if not hasattr(self._local, "api"):
             from docker import APIClient

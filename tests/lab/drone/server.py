@@ -251,7 +251,7 @@ class DroneServer:
         self._http.shutdown()
         self._http.server_close()
 
-    def wait_for(self, find: Callable[[], Any], seconds: float, gone: Callable[[], bool]) -> Any:  # noqa: ANN401
+    def wait_for(self, find: Callable[[], Any], seconds: float, gone: Callable[[], bool]) -> Any:
         """The first true result of `find`, tried at every change; None after `seconds`.
 
         Also None when the caller is `gone`: a poll of a dead runner must not take a stage.
@@ -368,7 +368,7 @@ class _Handler(BaseHTTPRequestHandler):
             "time": time.time(),
         }
 
-    def _json(self) -> Any:  # noqa: ANN401 - JSON
+    def _json(self) -> Any:
         try:
             return json.loads(self.body or b"null")
         except ValueError as problem:

@@ -554,7 +554,7 @@ def _as_list(value: object) -> list[str]:
     return [str(item) for item in value] if isinstance(value, list) else [str(value)]
 
 
-def _required(source: JSON, key: str) -> Any:  # noqa: ANN401 - JSON
+def _required(source: JSON, key: str) -> Any:
     if not source.get(key):
         raise BadRequestError(f"{key}: missing")
     return source[key]
