@@ -22,10 +22,11 @@ TIMEOUT_SECONDS = 10.0
 PING_PATH = "/rpc/v2/ping"
 
 # Arguments: host, port, container id or nothing. bash, because POSIX sh has no sockets.
+# The end of the input ends it all: a session that lingered would count against MaxSessions.
 CONNECT = """
 pid=
 if [ -n "$3" ]; then pid=$(docker inspect --format '{{.State.Pid}}' "$3" 2>/dev/null); fi
-relay='exec 3<>"/dev/tcp/$1/$2" || exit 1; cat <&3 & cat >&3; wait'
+relay='exec 3<>"/dev/tcp/$1/$2" || exit 1; cat <&3 & cat >&3; kill $!'
 if [ "${pid:-0}" != 0 ]; then
     exec nsenter --net="/proc/$pid/ns/net" bash -c "$relay" bash "$1" "$2" 2>/dev/null
 fi
@@ -76,7 +77,11 @@ def _ping(near: socket.socket, host: str, path: str, login: ServerLogin, *, tls:
     connection = HTTPConnection(host)
     connection.sock = _tls(near, host, verify=login.tls_verify) if tls else near
     try:
-        headers = {"X-Drone-Token": login.secret.reveal(), "Content-Length": "0"}
+        headers = {
+            "X-Drone-Token": login.secret.reveal(),
+            "Content-Length": "0",
+            "Connection": "close",
+        }
         connection.request("POST", path + PING_PATH, headers=headers)
         return connection.getresponse().status
     finally:

@@ -183,8 +183,15 @@ class _Hop:
 
     def close(self) -> None:
         """Close the connection, also a half-open one."""
+        transport = self.connection.client.get_transport()
         with suppress(Exception):
             self.connection.client.close()
+        # paramiko ends a ProxyCommand, but neither waits for it nor closes its pipes.
+        process = getattr(getattr(transport, "sock", None), "process", None)
+        if transport is not None and process is not None:
+            transport.join(HANDSHAKE_SECONDS)  # its last act is to signal the process
+            with suppress(Exception):
+                process.communicate(timeout=HANDSHAKE_SECONDS)
         sock = self.connection.connect_kwargs.get("sock")
         if sock is not None:
             with suppress(OSError):

@@ -61,8 +61,8 @@ class SshTransport(ProgramTransport):
         super().__init__(login, ask_password, is_root=is_root)
         self._wire = wire
         self._closed = threading.Event()
-        self._channels = threading.Condition()
-        self._open = 0
+        self._released = threading.Condition()
+        self._had_one = False
         threading.Thread(target=self._keep_alive, daemon=True).start()
 
     def close(self) -> None:
@@ -108,18 +108,18 @@ class SshTransport(ProgramTransport):
                     hint="see whether the login has a shell",
                 ) from None
             else:
-                with self._channels:
-                    self._open += 1
+                self._had_one = True
                 return ChannelProgram(self, channel)
 
     def _wait_for_session(self, deadline: float, reason: str) -> None:
-        with self._channels:
-            if not self._open or time.monotonic() > deadline:
-                raise HostError(
-                    f"{self.name}: the server allows no more sessions: {reason}",
-                    hint="raise MaxSessions in the host's sshd_config",
-                )
-            self._channels.wait(0.2)
+        """Wait until a session may be free; the server is a little later than `release`."""
+        if not self._had_one or time.monotonic() > deadline:
+            raise HostError(
+                f"{self.name}: the server allows no more sessions: {reason}",
+                hint="raise MaxSessions in the host's sshd_config",
+            )
+        with self._released:
+            self._released.wait(0.2)
 
     def _open_stream(self, argv: Sequence[str]) -> tuple[Endpoint, ChannelProgram]:
         program = self._start(argv)
@@ -129,9 +129,8 @@ class SshTransport(ProgramTransport):
         """Close a channel and let a waiting one take its place."""
         with suppress(Exception):  # closing a channel of a dead connection may raise anything
             channel.close()
-        with self._channels:
-            self._open -= 1
-            self._channels.notify_all()
+        with self._released:
+            self._released.notify_all()
 
 
 class ChannelProgram:

@@ -108,7 +108,8 @@ def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
     yield server
     process.terminate()
     process.wait()
-    drain.join(5)
+    drain.join()
+    process.stderr.close()
 
 
 @pytest.fixture(autouse=True)

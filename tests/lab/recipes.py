@@ -41,7 +41,12 @@ HOST_PACKAGES = "openssh-server sudo iproute2 iptables procps tini systemd-sysv 
 DOCKER_PACKAGES = ("docker.io", "docker-cli", "docker-compose", "docker-buildx")
 
 HOST_BASE = Recipe(
-    "host-base", TRIXIE, packages=tuple(HOST_PACKAGES.split()), after=PREPARE_HOST, image=False
+    "host-base",
+    TRIXIE,
+    packages=tuple(HOST_PACKAGES.split()),
+    after=PREPARE_HOST,
+    files=((SCRIPTS / "lab-ulimit", "/usr/lib/lsb/init-functions.d/00-lab-ulimit"),),
+    image=False,
 )
 # Docker's packages lie in the bare host's archive, so that installing them there needs no download.
 HOST_BARE = Recipe("host-bare", HOST_BASE, download=DOCKER_PACKAGES, image=False)
