@@ -12,12 +12,17 @@ $(VENV)/.ready: .ci/requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
+# The transport is tested against a real sshd on loopback.
+/usr/sbin/sshd:
+	apt-get update -q
+	DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends openssh-server openssh-client
+
 demo: $(VENV)/.ready
 	$(BIN)/python -m tests.lab.demo
 
 test: lint unit e2e
 
-unit: $(VENV)/.ready
+unit: $(VENV)/.ready /usr/sbin/sshd
 	$(BIN)/python -m pytest -m "not lab"
 
 e2e: $(VENV)/.ready

@@ -253,7 +253,7 @@ class HostSettings(SharedSettings):
     connect_timeout: Annotated[Duration, bounded("1s", "5m")] = Field(
         Duration(5), description="How long a connection may take."
     )
-    runner: RunnerSettings = Field(RunnerSettings(), description="The Drone runner.")
+    runner: RunnerSettings = Field(RunnerSettings(), description="The runner itself.")
     docker: DockerSettings = Field(DockerSettings(), description="The runner's Docker daemon.")
     cache: CacheSettings = Field(CacheSettings(), description="The build cache.")
     images: ImageSettings = Field(ImageSettings(), description="Images.")

@@ -194,11 +194,15 @@ class DockerPort:
 
         from runnerkit.dial_stdio import DialStdioAdapter  # noqa: PLC0415 - imports requests
 
-        self._adapter = DialStdioAdapter(lambda: self._transport.stream(self._argv))
-        client = APIClient("http://localhost:80", version=_dotted(NEWEST_API))
-        client.trust_env = False  # neither proxies nor ~/.netrc have a say on a unix socket
-        client.mount("http://", self._adapter)
-        self._limit(client, ANSWER_SECONDS)
+        def client_for(version: tuple[int, ...]) -> APIClient:
+            client = APIClient("http://localhost:80", version=_dotted(version))
+            client.trust_env = False  # neither proxies nor ~/.netrc have a say on a unix socket
+            self._adapter = DialStdioAdapter(lambda: self._transport.stream(self._argv))
+            client.mount("http://", self._adapter)
+            self._limit(client, ANSWER_SECONDS)
+            return client
+
+        client = client_for(NEWEST_API)
         self._version = client.version(api_version=False)
         try:
             theirs = tuple(int(part) for part in self._version["ApiVersion"].split("."))
@@ -206,9 +210,7 @@ class DockerPort:
             raise _FailedError(f"{self._what} does not tell its API version") from None
         if theirs < NEWEST_API:
             client.close()
-            client = APIClient("http://localhost:80", version=_dotted(theirs))
-            client.trust_env = False
-            client.mount("http://", self._adapter)
+            client = client_for(theirs)
         self._connected = client
         return client
 

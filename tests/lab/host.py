@@ -123,7 +123,7 @@ class Host:
             "LAB_SCRIPTS": str(SCRIPTS),
         }
         namespaces = ["--mount", "--uts", "--ipc", "--pid", "--net", "--cgroup", "--fork"]
-        argv = ["unshare", *namespaces, "sh", SCRIPTS / "enter-host.sh"]
+        argv = ["unshare", *namespaces, "sh", str(SCRIPTS / "enter-host.sh")]
         log = self.folder / "boot.log"
         process = processes.start(argv, groups, log=log, env=env)
         assert process.stdin is not None
@@ -179,10 +179,11 @@ class Host:
         os.execvp("nsenter", ["nsenter", f"--target={init.pid}", *spaces, "--", *clean, *argv])
 
     def _ssh_answers(self) -> bool:
-        with contextlib.suppress(OSError):
+        try:
             with socket.create_connection((self.address, 22), timeout=1) as connection:
                 return connection.recv(4) == b"SSH-"
-        return False
+        except OSError:
+            return False
 
     def _docker_answers(self) -> bool:
         init = self.init

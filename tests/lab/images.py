@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from tests.lab import recipes
 from tests.lab.layers import Layer
@@ -34,7 +35,7 @@ class Image:
     def config(self, layers: Sequence[Layer]) -> bytes:
         """The image's configuration blob."""
         env = {"PATH": PATH, **self.env}
-        run = {
+        run: dict[str, Any] = {
             "Env": [f"{name}={value}" for name, value in env.items()],
             "Entrypoint": list(self.entrypoint) or None,
             "Cmd": list(self.cmd) or None,

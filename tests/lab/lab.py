@@ -107,7 +107,7 @@ class Lab:
     # --- up and down ------------------------------------------------------------------------------
 
     def up(self, count: int, kind: Kind, dind: str, owner: int | None) -> dict[str, Any]:
-        """Start what is missing of the lab and of host1 to host<count>; returns what `up` prints."""
+        """Start what is missing of the lab and of its first hosts; returns what `up` prints."""
         builder = prepare()
         with self.lock():
             self._found(dind)

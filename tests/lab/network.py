@@ -75,7 +75,9 @@ class Network:
         device = self.device(number)
         # A namespace that has just ended gives its devices back a moment later.
         unplug(device)
-        peer = ["peer", "name", "eth0", "netns", str(pid)]
+        # The same address after each boot, or neighbours go on asking for the old one.
+        address = f"02:d5:{self.index:02x}:00:00:{number:02x}"
+        peer = ["peer", "name", "eth0", "address", address, "netns", str(pid)]
         run(["ip", "link", "add", device, "type", "veth", *peer])
         run(["ip", "link", "set", device, "master", self.bridge, "up"])
 

@@ -59,7 +59,7 @@ class Builder:
     """Builds each recipe once, parents first, as many at a time as there are processors."""
 
     _futures: dict[Recipe, Future[Path]] = field(default_factory=dict)
-    # A thread for each recipe, as most of them wait for their parent; the semaphore bounds the work.
+    # A thread for each recipe, as most wait for their parent; the semaphore bounds the work.
     _pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(64))
     _working: Semaphore = field(default_factory=lambda: Semaphore(max(2, os.cpu_count() or 2)))
 
