@@ -16,9 +16,6 @@ from runnerkit.config_text import step
 from runnerkit.config_values import did_you_mean
 from runnerkit.errors import Problem
 
-# What pydantic puts into a location although no such key is in the file.
-_TAGS = ("[key]", "auto", "pools")
-
 _SHAPES = {
     "bool_type": ("should be true or false", None),
     "int_type": ("should be a whole number", "write it without quotes and without a unit"),
@@ -43,7 +40,7 @@ def problems_of(error: ValidationError) -> tuple[Problem, ...]:
 
 
 def _problem(item: ErrorDetails) -> Problem:
-    steps = [str(part) for part in item["loc"] if part not in _TAGS]
+    steps = _steps(item["loc"])
     path = ".".join(map(step, steps))
     kind, context = item["type"], item.get("ctx") or {}
     if kind == "extra_forbidden":
@@ -61,6 +58,18 @@ def _problem(item: ErrorDetails) -> Problem:
         hint = did_you_mean(str(item["input"])[:40], allowed)
         return Problem(path, f"should be one of {', '.join(allowed)}", hint)
     return Problem(path, item["msg"].removeprefix("Value error, "), context.get("hint"))
+
+
+def _steps(location: Sequence[int | str]) -> list[str]:
+    """The keys of a location, without the marks that pydantic adds between them."""
+    steps: list[str] = []
+    for index, part in enumerate(location):
+        # A mark follows the union that it is for; elsewhere the same word is a person's key.
+        union = index > 0 and location[index - 1] == "address_pools" and part in ("auto", "pools")
+        marks_key = part == "[key]" and index == len(location) - 1 and index > 1
+        if not union and not marks_key:
+            steps.append(str(part))
+    return steps
 
 
 def _unknown_key_hint(steps: Sequence[str]) -> str:

@@ -139,6 +139,17 @@ def logs_of(build: dict[str, Any], step: str) -> str:
     raise AssertionError(f"no step {step} in {build}")
 
 
+def explain(build: dict[str, Any]) -> str:
+    """What a person would look at when a build is not green."""
+    lines = [f"build {build.get('number')}: {build.get('status')} {build.get('error') or ''}"]
+    for stage in build["stages"]:
+        lines.append(f"{stage['name']}: {stage['status']} {stage['error'] or ''}")
+        for step in stage["steps"]:
+            lines.append(f"  {step['name']}: {step['status']} {step['error'] or ''}")
+            lines += [f"    {line['out'].rstrip()}" for line in (step["log"] or [])[-15:]]
+    return "\n".join(lines)
+
+
 def until(condition: Callable[[], bool], seconds: float, what: str) -> None:
     """Wait for something that is going to happen."""
     deadline = time.monotonic() + seconds

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.e2e.kit import PIPELINES, Kit, Lab, logs_of, new_project
+from tests.e2e.kit import PIPELINES, Kit, Lab, explain, logs_of, new_project
 
 pytestmark = pytest.mark.lab
 
@@ -42,7 +42,7 @@ def test_a_bare_host_becomes_a_runner(
         kit("up", "--yes")
         kit("plan", "--exit-code")
         build = lab.submit(PIPELINES / "build-and-run.yml", new_project(tmp_path / "greet"))
-        assert build["status"] == "success", build
+        assert build["status"] == "success", explain(build)
         assert "--- PASS: TestGreet" in logs_of(build, "test")
     finally:
         lab.call("host", "remove", "bare")

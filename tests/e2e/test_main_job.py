@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import ENGINES
-from tests.e2e.kit import PIPELINES, Kit, Lab, logs_of, new_project, until
+from tests.e2e.kit import PIPELINES, Kit, Lab, explain, logs_of, new_project, until
 
 pytestmark = pytest.mark.lab
 
@@ -53,7 +53,7 @@ def test_an_image_built_in_one_step_runs_in_the_next(
 ) -> None:
     only(fleet, host)
     build = lab.submit(BUILD_AND_RUN, new_project(tmp_path / "greet"))
-    assert build["status"] == "success", build
+    assert build["status"] == "success", explain(build)
     assert build["stages"][0]["machine"] == host
     assert "--- PASS: TestGreet" in logs_of(build, "test")
 
@@ -64,7 +64,7 @@ def test_a_test_image_reaches_a_database_service_by_name(
 ) -> None:
     only(fleet, host)
     build = lab.submit(PIPELINES / "database.yml", new_project(tmp_path / "greet"))
-    assert build["status"] == "success", build
+    assert build["status"] == "success", explain(build)
     assert "--- PASS: TestDatabase" in logs_of(build, "test")
 
 
@@ -75,7 +75,7 @@ def test_caches_are_warm_after_a_change_and_after_a_power_cut(
     only(fleet, host)
     project = new_project(tmp_path / f"greet-{host}")
     first = lab.submit(BUILD_AND_RUN, project)
-    assert first["status"] == "success", first
+    assert first["status"] == "success", explain(first)
 
     change_a_line(project, "good morning")
     assert_warm(lab.submit(BUILD_AND_RUN, project))
@@ -97,7 +97,7 @@ def change_a_line(project: Path, greeting: str) -> None:
 
 
 def assert_warm(build: dict[str, object]) -> None:
-    assert build["status"] == "success", build
+    assert build["status"] == "success", explain(build)
     output = logs_of(build, "build")
     assert "CACHED" in output, output
     steps_before_the_change = [x for x in output.splitlines() if "RUN go version" in x]
