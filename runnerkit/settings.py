@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -57,7 +58,7 @@ def daemon_options(host: HostConfig, traits: HostTraits) -> dict[str, Any]:
     nameservers = [str(server) for server in docker.dns] or list(traits.nameservers)
     optional = {
         "dns": nameservers,
-        "insecure-registries": list(docker.insecure_registries),
+        "insecure-registries": _insecure(docker.insecure_registries, docker.mirrors),
         "registry-mirrors": list(docker.mirrors),
         "storage-driver": docker.storage_driver,
     }
@@ -119,6 +120,16 @@ def compose_settings(host: HostConfig, traits: HostTraits, paths: StackPaths) ->
         "RUNNER_IMAGE": str(host.runner.image),
         "RUNNER_STOP_GRACE": f"{int(host.runner.drain_timeout)}s",
     }
+
+
+def _insecure(registries: Iterable[str], mirrors: Iterable[str]) -> list[str]:
+    """The configured ones, and each mirror without TLS.
+
+    BuildKit in engines up to 26 drops the scheme of a mirror and asks with TLS, unless the mirror
+    is also listed here; the engine's own pulls do without.
+    """
+    plain = [urlsplit(mirror).netloc for mirror in mirrors if mirror.startswith("http://")]
+    return list(dict.fromkeys([*registries, *plain]))
 
 
 def _pairs(values: Any) -> str:

@@ -167,6 +167,13 @@ def test_each_mistake_names_its_place(tmp_path: Path, host: object, problem: str
     assert str(found).startswith(problem)
 
 
+@pytest.mark.parametrize("key", ["auto", "pools", "[key]", "", "a b"])
+def test_an_unknown_key_is_told_whatever_it_is_called(tmp_path: Path, key: str) -> None:
+    [problem] = refused(tmp_path, GOOD | {key: 1}).problems
+    assert problem.message == "is not a key that runnerkit knows"
+    assert key in problem.path
+
+
 def test_dates_and_other_special_values_ask_for_quotes(tmp_path: Path) -> None:
     text = "server: 2024-01-01\nsecret: !!binary aGk=\n"
     found = refused(tmp_path, text).problems
