@@ -83,10 +83,12 @@ def init(
     try:
         parse_target(target)
     except ValueError as error:
-        raise ConfigError(f"{target!r}: {error}", hint="e.g. root@forge.lan") from None
+        raise ConfigError(str(error), hint="e.g. root@forge.lan") from None
     host = name or host_name_from(target)
     if path.exists():
         text = add_host(_read(path), host, target)
+        if server:
+            typer.echo(f"{path} is there already: its `server:` stays as it is", err=True)
         done = f"added {host} to {path}"
     else:
         server = server or _ask("What is the Drone server's URL?", "--server URL")

@@ -160,7 +160,7 @@ def stdout_console() -> Console:
 
 def stderr_console() -> Console:
     """Where progress, questions and errors go."""
-    return Console(stderr=True, highlight=False)
+    return Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def status_svg(reports: Iterable[HealthReport]) -> str:

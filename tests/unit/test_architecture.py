@@ -11,7 +11,8 @@ PACKAGE = Path(__file__).parent.parent.parent / "runnerkit"
 MODULES = {path.stem: path for path in PACKAGE.glob("*.py")}
 
 PURE = {
-    "addresses", "config", "daemon_facts", "desired", "envfile", "errors", "facts", "gc_policy",
+    "addresses", "config", "config_model", "config_problems", "config_text", "config_values",
+    "daemon_facts", "image_ref", "runner_env", "desired", "envfile", "errors", "facts", "gc_policy",
     "health", "manifest", "packages", "paths", "plan", "scaffold", "secret", "settings", "shell",
     "target", "traits", "units",
 }  # fmt: skip
