@@ -10,9 +10,14 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from runnerkit.config import ConfigFile, effective
+from runnerkit.desired import build
 from runnerkit.health import Check, HealthReport, Status
 from runnerkit.report import status_svg
 from runnerkit.schema import configuration_table, json_schema
+from runnerkit.secret import Secret
+from runnerkit.shipped import compose_file
+from runnerkit.traits import HostTraits
 
 ROOT = Path(__file__).parent.parent
 
@@ -52,6 +57,28 @@ SCREEN = (
 )
 
 
+STACK = {
+    "server": "https://drone.example.com",
+    "secret": "env:DRONE_RPC_SECRET",
+    "hosts": {
+        "forge": {
+            "ssh": "root@forge.lan",
+            "runner": {"capacity": 4, "labels": {"disk": "fast"}},
+            "docker": {"memory": "8GB", "mirrors": ["http://mirror.lan:5000"]},
+            "cache": {"max": "40GB", "min_free": "10%"},
+        }
+    },
+}
+
+
+def rendered_stack() -> Mapping[str, str]:
+    """The files of a known configuration on a known host."""
+    [host] = effective(ConfigFile.model_validate(STACK)).hosts
+    traits = HostTraits(mtu=1450, data_disk_bytes=200 << 30, nameservers=("192.168.1.1",))
+    desired = build(host, Secret("p$A\"ss'wo#rd =x"), traits, compose_file())
+    return {file.name: file.content.decode() for file in desired.files}
+
+
 def generated() -> Mapping[Path, str]:
     """Every generated file with the content it should have."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -63,12 +90,17 @@ def generated() -> Mapping[Path, str]:
         ROOT / "runnerkit/runnerkit.schema.json": schema,
         ROOT / "README.md": re.sub(pattern, lambda _: marked, readme, flags=re.DOTALL),
         ROOT / "tests/golden/status.svg": status_svg(SCREEN),
+    } | {
+        ROOT / "tests/golden/stack" / name: text
+        for name, text in rendered_stack().items()
+        if name != "compose.yml"  # shipped as it is
     }
 
 
 def main() -> None:
     """Write them all."""
     for path, content in generated().items():
+        path.parent.mkdir(exist_ok=True)
         path.write_text(content, encoding="utf-8")
 
 
