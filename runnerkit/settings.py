@@ -123,12 +123,13 @@ def compose_settings(host: HostConfig, traits: HostTraits, paths: StackPaths) ->
 
 
 def _insecure(registries: Iterable[str], mirrors: Iterable[str]) -> list[str]:
-    """The configured ones, and each mirror without TLS.
+    """The configured ones, and each mirror without TLS, with its scheme.
 
-    BuildKit in engines up to 26 drops the scheme of a mirror and asks with TLS, unless the mirror
-    is also listed here; the engine's own pulls do without.
+    BuildKit drops the scheme of a mirror and asks with TLS unless the mirror is also listed here.
+    Engine 20.10 reads host:port as no URL and leaves TLS on; with http:// in front every engine
+    understands (daemon/daemon.go, RegistryHosts), and its own pulls strip the scheme.
     """
-    plain = [urlsplit(mirror).netloc for mirror in mirrors if mirror.startswith("http://")]
+    plain = [mirror for mirror in mirrors if mirror.startswith("http://")]
     return list(dict.fromkeys([*registries, *plain]))
 
 

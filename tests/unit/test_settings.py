@@ -19,10 +19,10 @@ def test_a_mirror_without_tls_is_also_an_insecure_registry(tmp_path: Path) -> No
         tmp_path,
         HostTraits(),
         mirrors=["http://10.0.0.5:5000", "https://mirror.lan"],
-        insecure_registries=["10.0.0.5:5000", "old.lan:5000"],
+        insecure_registries=["old.lan:5000"],
     )
     assert found["registry-mirrors"] == ["http://10.0.0.5:5000", "https://mirror.lan"]
-    assert found["insecure-registries"] == ["10.0.0.5:5000", "old.lan:5000"]
+    assert found["insecure-registries"] == ["old.lan:5000", "http://10.0.0.5:5000"]
 
 
 def test_pools_avoid_what_the_host_routes_to(tmp_path: Path) -> None:
