@@ -36,6 +36,13 @@ def locked(path: Path) -> Iterator[None]:
         yield
 
 
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Replace a file at one instant: whoever reads it sees the old content or the new."""
+    new = path.with_name(f".{path.name}.{os.getpid()}")
+    new.write_bytes(content.encode() if isinstance(content, str) else content)
+    new.rename(path)
+
+
 def entry(name: str, key: str, make: Callable[[Path], None]) -> Path:
     """The directory that `make` filled for this key; made now if there is none.
 

@@ -9,12 +9,15 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+from functools import partial
 from pathlib import Path
 
 from tests.lab.machine import CgroupMount, cgroup_mounts
 from tests.lab.shell import wait_until
 
 TOP = "runnerkit-lab"
+# No host can have this name.
+SERVICES = "_services"
 
 
 def places(lab: str, group: str = "") -> list[Path]:
@@ -78,11 +81,10 @@ def kill(lab: str, group: str = "", *, spare: frozenset[int] = frozenset()) -> N
 def remove(lab: str, group: str = "") -> None:
     """Remove the group's directories, which must be without processes."""
     for place in places(lab, group):
-        if not place.exists():
-            continue
         # The kernel frees a group's last member a moment after it was reaped.
-        wait_until(lambda place=place: _remove_tree(place), 10, f"{place} is empty")  # type: ignore[misc]
+        wait_until(partial(_remove_tree, place), 10, f"{place} is empty")
         if group == "":
+            # Not while another lab's group is in it.
             with contextlib.suppress(OSError):
                 place.parent.rmdir()
 

@@ -14,11 +14,11 @@ from typing import Any
 from tests.lab import builds, network, processes
 from tests.lab.cache import cache_dir
 from tests.lab.host import Kind, parse_size
-from tests.lab.lab import ROOT, Lab, prepare
+from tests.lab.lab import ROOT, Lab, current_entries, prepare
 from tests.lab.repositories import commit
 from tests.lab.shell import LabError, say
 
-DIND = {"20.10": "20.10", "26.1": "26.1", "28.5": "28.5", "28": "28"}
+DIND = ["20.10", "26.1", "28.5", "28"]
 
 
 def main(arguments: list[str]) -> int:
@@ -59,7 +59,7 @@ def _prepare(_lab: Lab, _options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _up(lab: Lab, options: argparse.Namespace) -> dict[str, Any]:
-    return lab.up(options.hosts, _kind(options), DIND[options.dind], options.owner)
+    return lab.up(options.hosts, _kind(options), options.dind, options.owner)
 
 
 def _down(lab: Lab, options: argparse.Namespace) -> None:
@@ -126,12 +126,16 @@ def _server(lab: Lab, options: argparse.Namespace) -> Any:
     return builds.call(options.method, f"{lab.server}{options.path}", body)
 
 
-def _prune(_lab: Lab, _options: argparse.Namespace) -> None:
-    """Empty the cache, which no lab may be using."""
+def _prune(_lab: Lab, options: argparse.Namespace) -> dict[str, Any]:
+    """Remove what no present recipe makes from the cache, which no lab may be using."""
     running = sorted(str(state) for state in network.claims().values())
     if running:
         raise LabError(f"labs are running: {', '.join(running)}; take them down first")
-    shutil.rmtree(cache_dir(), ignore_errors=True)
+    wanted = set() if options.all else current_entries()
+    removed = [item for item in cache_dir().iterdir() if item.name not in {"locks", *wanted}]
+    for item in removed:
+        shutil.rmtree(item)
+    return {"removed": sorted(item.name for item in removed)}
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -151,7 +155,7 @@ def _parser() -> argparse.ArgumentParser:
     up = command("up", _up, "start the lab; prints its hosts and services")
     up.add_argument("--hosts", type=int, default=1, metavar="N", help="host1 to hostN")
     _add_kind(up)
-    up.add_argument("--dind", choices=list(DIND), default="28", help="docker:X-dind in the config")
+    up.add_argument("--dind", choices=DIND, help="docker:X-dind in the config")
     up.add_argument("--owner", type=int, metavar="PID", help="take the lab down when PID ends")
 
     down = command("down", _down, "remove the lab and everything of it")
@@ -198,7 +202,8 @@ def _parser() -> argparse.ArgumentParser:
     server.add_argument("method", choices=["GET", "POST", "PUT", "DELETE"])
     server.add_argument("path")
     server.add_argument("body", nargs="?", help="JSON")
-    command("prune", _prune, "empty the cache")
+    prune = command("prune", _prune, "remove from the cache what nothing needs any more")
+    prune.add_argument("--all", action="store_true", help="everything")
     return parser
 
 

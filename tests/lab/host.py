@@ -122,10 +122,14 @@ class Host:
             "DISK": str(disk) if disk.exists() else "",
             "LAB_SCRIPTS": str(SCRIPTS),
         }
-        namespaces = ["--mount", "--uts", "--ipc", "--pid", "--net", "--cgroup", "--fork"]
-        argv = ["unshare", *namespaces, "sh", str(SCRIPTS / "enter-host.sh")]
+        # Only the child joins the host's groups: a waiting parent would be in the way there, as
+        # version 2 lets no group with a process hand its controllers down.
+        namespaces = ["--mount", "--uts", "--ipc", "--pid", "--net", "--fork"]
+        enter = ["unshare", "--cgroup", "sh", str(SCRIPTS / "enter-host.sh")]
+        argv = ["unshare", *namespaces, *processes.joining(groups, enter)]
         log = self.folder / "boot.log"
-        process = processes.start(argv, groups, log=log, env=env)
+        waiting = cgroups.create(self.lab, cgroups.SERVICES)
+        process = processes.start(argv, waiting, log=log, env=env)
         assert process.stdin is not None
         assert process.stdout is not None
         with process.stdin, process.stdout:
@@ -160,6 +164,7 @@ class Host:
         unplug(self.network.device(self.number))
         cgroups.kill(self.lab, self.name)
         cgroups.remove(self.lab, self.name)
+        wait_until(lambda: not loops_below(self.folder), 10, f"the disk of {self.name} is free")
         (self.folder / "init.json").unlink(missing_ok=True)
 
     def enter(self, argv: Sequence[str]) -> None:
@@ -194,6 +199,16 @@ class Host:
             connection.request("GET", "/_ping")
             return connection.getresponse().status == 200
         return False
+
+
+def loops_below(folder: Path) -> list[str]:
+    """The loop devices whose files are below a directory."""
+    found = []
+    for file in Path("/sys/block").glob("loop*/loop/backing_file"):
+        with contextlib.suppress(OSError):
+            if Path(file.read_text().strip()).is_relative_to(folder):
+                found.append(f"/dev/{file.parent.parent.name}")
+    return found
 
 
 class _UnixConnection(http.client.HTTPConnection):

@@ -12,13 +12,13 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 from tests.lab import cgroups, machine, network, processes, recipes
-from tests.lab.cache import cache_dir, locked
-from tests.lab.host import NAME, Host, Kind
+from tests.lab.cache import cache_dir, digest, locked, write_atomically
+from tests.lab.host import NAME, Host, Kind, loops_below
 from tests.lab.images import IMAGES
 from tests.lab.network import Network
 from tests.lab.registry import Registry
@@ -27,8 +27,14 @@ from tests.lab.shell import LabError, run, say, wait_until
 
 ROOT = Path(__file__).parent.parent.parent
 SECRET = "p$A\"ss'wo#rd =x"
-SERVICES = "services"
 KEEPER = "keeper"
+DIND = "28"
+
+
+def current_entries() -> set[str]:
+    """The names of the cache entries that the present recipes make."""
+    tops = [recipes.HOST_DOCKER, *(image.top for image in IMAGES)]
+    return {f"{recipe.name}-{recipe.key()}" for top in tops for recipe in top.chain()}
 
 
 def prepare() -> Builder:
@@ -57,6 +63,11 @@ class Lab:
     def state(self) -> Path:
         """The state directory."""
         return ROOT / ".lab" / self.name
+
+    @property
+    def group(self) -> str:
+        """What its control groups are called: another checkout's lab may have the same name."""
+        return f"{self.name}-{digest(str(self.state))[:8]}"
 
     @property
     def exists(self) -> bool:
@@ -96,7 +107,7 @@ class Lab:
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
         """Change the lab: one at a time."""
-        with locked(ROOT / ".lab" / f".{self.name}.lock"):
+        with locked(cache_dir() / "locks" / f"lab-{self.group}"):
             yield
 
     def need(self) -> None:
@@ -106,13 +117,15 @@ class Lab:
 
     # --- up and down ------------------------------------------------------------------------------
 
-    def up(self, count: int, kind: Kind, dind: str, owner: int | None) -> dict[str, Any]:
+    def up(self, count: int, kind: Kind, dind: str | None, owner: int | None) -> dict[str, Any]:
         """Start what is missing of the lab and of its first hosts; returns what `up` prints."""
         builder = prepare()
         with self.lock():
+            # Before anything is made: from then on the keeper removes it.
+            owning = processes.of_pid(owner) if owner is not None else None
             self._found(dind)
-            if owner is not None:
-                self._keep(owner)
+            if owning:
+                self._keep(owning)
             self.network.create()
             self._serve(builder)
             present = self.hosts()
@@ -134,15 +147,15 @@ class Lab:
         mine = frozenset({os.getpid()})
         # Before anything else: from now on nobody starts anything again.
         (self.state / "lab.json").unlink(missing_ok=True)
-        cgroups.kill(self.name, spare=mine)
+        cgroups.kill(self.group, spare=mine)
         indices = [index for index, state in network.claims().items() if state == self.state]
         for index in indices:
             Network(index).remove()
-        if cgroups.members(self.name) & mine:
+        if cgroups.members(self.group) & mine:
             # This is the keeper, which must not sit in what it removes.
             for mount in machine.cgroup_mounts():
                 (mount.path / "cgroup.procs").write_text(str(os.getpid()))
-        cgroups.remove(self.name)
+        cgroups.remove(self.group)
         self._detach_disks()
         if self.state.exists():
             shutil.rmtree(self.state)
@@ -151,27 +164,25 @@ class Lab:
 
     def _detach_disks(self) -> None:
         """Loop devices go with their mounts; this is for one that was made and never mounted."""
-        for file in Path("/sys/block").glob("loop*/loop/backing_file"):
-            with contextlib.suppress(OSError):
-                if Path(file.read_text().strip()).is_relative_to(self.state):
-                    run(["losetup", "-d", f"/dev/{file.parent.parent.name}"], check=False)
+        for device in loops_below(self.state):
+            run(["losetup", "-d", device], check=False)
 
-    def _found(self, dind: str) -> None:
+    def _found(self, dind: str | None) -> None:
         """Make the state directory, the lab's key and its secret."""
         if self.exists:
             facts = json.loads((self.state / "lab.json").read_text())
-            if facts["dind"] != dind:
+            if dind and facts["dind"] != dind:
                 raise LabError(f"the lab runs with --dind {facts['dind']}; take it down first")
             return
         self._down()
-        for name in ("hosts", "registry", "git", "drone", SERVICES):
+        for name in ("hosts", "registry", "git", "drone", "services"):
             (self.state / name).mkdir(parents=True)
         comment = ["-C", f"runnerkit-lab-{self.name}"]
         run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", *comment, "-f", self.key])
         secret = self.state / "rpc-secret"
         secret.touch(0o600)
         secret.write_text(SECRET)
-        facts = {"dind": dind, "index": self.network.index}
+        facts = {"dind": dind or DIND, "index": self.network.index}
         (self.state / "lab.json").write_text(json.dumps(facts))
 
     # --- services ---------------------------------------------------------------------------------
@@ -189,7 +200,7 @@ class Lab:
         drone = [*python, "tests.lab.drone.server", "--listen", f"{gateway}:8080", *files]
         self._service("drone", drone, 8080)
         for port in (5000, 3100, 8080):
-            wait_until(lambda port=port: self._listens(port), 20, f"a service listens on {port}")  # type: ignore[misc]
+            wait_until(partial(self._listens, port), 20, f"a service listens on {port}")
 
     def _publish(self, builder: Builder) -> None:
         """Put the images into the registry, those that `image` replaced excepted."""
@@ -211,16 +222,16 @@ class Lab:
             return {"name": name, "digest": self.storage.load(name, tarball)}
 
     def _service(self, name: str, argv: list[str], port: int) -> None:
-        record = self.state / SERVICES / f"{name}.json"
+        record = self.state / "services" / f"{name}.json"
         if processes.recorded(record):
             return
         say(f"starting {name} on port {port}")
-        groups = cgroups.create(self.name, SERVICES)
+        groups = cgroups.create(self.group, cgroups.SERVICES)
         log = record.with_suffix(".log")
         processes.start_service(argv, groups, log=log, cwd=ROOT).save(record)
 
     def _listens(self, port: int) -> bool:
-        for record in (self.state / SERVICES).glob("*.json"):
+        for record in (self.state / "services").glob("*.json"):
             if processes.recorded(record) is None:
                 log = record.with_suffix(".log").read_text()[-2000:]
                 raise LabError(f"{record.stem} ended:\n{log}")
@@ -229,9 +240,8 @@ class Lab:
             return True
         return False
 
-    def _keep(self, owner: int) -> None:
+    def _keep(self, owning: processes.Process) -> None:
         """Have a keeper that takes the lab down when this process ends."""
-        owning = processes.of_pid(owner)
         record = self.state / f"{KEEPER}.json"
         mark = self.state / "owner.json"
         if processes.recorded(record) and processes.recorded(mark) == owning:
@@ -241,9 +251,9 @@ class Lab:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(keeper.pid, 9)
         owning.save(mark)
-        argv = [sys.executable, "-m", "tests.lab", "keep", str(owner), str(owning.began)]
+        argv = [sys.executable, "-m", "tests.lab", "keep", str(owning.pid), str(owning.began)]
         os.environ["RUNNERKIT_LAB"] = self.name
-        groups = cgroups.create(self.name, SERVICES)
+        groups = cgroups.create(self.group, cgroups.SERVICES)
         log = Path("/dev/null")
         processes.start_service(argv, groups, log=log, cwd=ROOT).save(record)
 
@@ -314,7 +324,7 @@ class Lab:
     def _host(self, name: str, number: int, kind: Kind) -> Host:
         recipe = recipes.HOST_BARE if kind.bare else recipes.HOST_DOCKER
         lower = self._lower(recipe)
-        return Host(self.name, self.state, self.network, name, number, kind, lower)
+        return Host(self.group, self.state, self.network, name, number, kind, lower)
 
     def _lower(self, recipe: Recipe) -> str:
         """The root filesystem that this lab's hosts began with: rebuilding it changes no host."""
@@ -338,7 +348,7 @@ class Lab:
     def _describe(self, hosts: list[Host]) -> None:
         """Write known_hosts and runnerkit.yml."""
         known = "".join(f"{host.address} {host.host_key()}\n" for host in hosts)
-        (self.state / "known_hosts").write_text(known)
+        write_atomically(self.state / "known_hosts", known)
         image = f"docker:{json.loads((self.state / 'lab.json').read_text())['dind']}-dind"
         content = {
             "server": self.server,
@@ -354,7 +364,7 @@ class Lab:
             },
         }
         # JSON is YAML: nothing to quote wrongly.
-        (self.state / "runnerkit.yml").write_text(json.dumps(content, indent=2) + "\n")
+        write_atomically(self.state / "runnerkit.yml", json.dumps(content, indent=2) + "\n")
 
     def _printed(self, host: Host) -> dict[str, Any]:
         return {

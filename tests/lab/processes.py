@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -57,43 +57,37 @@ def recorded(file: Path) -> Process | None:
     return None
 
 
-# Joins its control groups before anything else, so that no moment exists in which it could be lost.
-JOIN = 'for file in $JOIN_GROUPS; do echo 0 >"$file"; done; unset JOIN_GROUPS; exec "$@"'
+JOIN = 'for file in $0; do echo 0 >"$file"; done; exec "$@"'
+
+
+def joining(groups: Sequence[Path], argv: Sequence[str]) -> list[str]:
+    """The program as one that joins these control groups (their cgroup.procs) before it begins."""
+    return ["sh", "-euc", JOIN, " ".join(str(file) for file in groups), *argv]
 
 
 def start(
-    argv: Sequence[str | Path],
-    groups: Sequence[Path],
-    *,
-    log: Path,
-    env: dict[str, str] | None = None,
-    cwd: Path | None = None,
+    argv: Sequence[str], groups: Sequence[Path], *, log: Path, env: Mapping[str, str]
 ) -> subprocess.Popen[bytes]:
     """Start a program in its own session, with pipes for stdin and stdout, stderr to `log`."""
-    joined = {"JOIN_GROUPS": " ".join(str(file) for file in groups)}
     with log.open("ab") as errors:
         return subprocess.Popen(
-            ["sh", "-euc", JOIN, "sh", *(os.fspath(word) for word in argv)],
+            joining(groups, argv),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,
-            env=os.environ | joined | (env or {}),
-            cwd=cwd,
+            env=os.environ | dict(env),
             start_new_session=True,
         )
 
 
-def start_service(
-    argv: Sequence[str | Path], groups: Sequence[Path], *, log: Path, cwd: Path
-) -> Process:
+def start_service(argv: Sequence[str], groups: Sequence[Path], *, log: Path, cwd: Path) -> Process:
     """Start a program that needs nobody, its output in `log`."""
     with log.open("ab") as output:
         process = subprocess.Popen(
-            ["sh", "-euc", JOIN, "sh", *(os.fspath(word) for word in argv)],
+            joining(groups, argv),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            env=os.environ | {"JOIN_GROUPS": " ".join(str(file) for file in groups)},
             cwd=cwd,
             start_new_session=True,
         )

@@ -5,8 +5,8 @@ Blobs of the lab's own images are symbolic links into the cache, so a lab's regi
 
 from __future__ import annotations
 
+import hashlib
 import json
-import os
 import shutil
 import tarfile
 import tempfile
@@ -14,14 +14,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from tests.lab.images import (
-    CONFIG_TYPE,
-    LAYER_TYPE,
-    MANIFEST_TYPE,
-    Image,
-    digest_of,
-    manifest,
-)
+from tests.lab.cache import write_atomically
+from tests.lab.images import LAYER_TYPE, Image, digest_of, manifest
 from tests.lab.layers import Layer
 from tests.lab.shell import LabError
 
@@ -98,7 +92,7 @@ class Registry:
         place.parent.mkdir(parents=True, exist_ok=True)
         place.unlink(missing_ok=True)
         if isinstance(data, bytes):
-            _write(place, data)
+            write_atomically(place, data)
         elif data.is_relative_to(self.root):
             shutil.move(data, place)
         else:
@@ -107,14 +101,8 @@ class Registry:
 
 def _link(folder: Path, digest: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    _write(folder / "link", digest.encode())
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Replace a file at one instant: the registry may be reading it."""
-    new = path.with_name(f".{path.name}.{os.getpid()}")
-    new.write_bytes(content)
-    new.rename(path)
+    # The registry may be reading it.
+    write_atomically(folder / "link", digest)
 
 
 def _blob_file(root: Path, digest: str) -> Path:
@@ -128,8 +116,11 @@ def _from_docker_save(root: Path) -> tuple[bytes, dict[str, Path | bytes]]:
     rows = []
     for name in first["Layers"]:
         path = (root / name).resolve()
-        digest = f"sha256:{_sha256(path)}"
-        kind = LAYER_TYPE + (".gzip" if path.read_bytes()[:2] == b"\x1f\x8b" else "")
+        with path.open("rb") as file:
+            compressed = file.read(2) == b"\x1f\x8b"
+            file.seek(0)
+            digest = f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+        kind = LAYER_TYPE + (".gzip" if compressed else "")
         rows.append((kind, digest, path.stat().st_size))
         blobs[digest] = path
     return manifest(config, rows), blobs
@@ -156,13 +147,3 @@ def _for_this_lab(manifests: Iterable[dict[str, Any]]) -> dict[str, Any]:
         if (platform["os"], platform["architecture"]) == ("linux", "amd64"):
             return item
     raise LabError("the tarball has no image for linux/amd64")
-
-
-def _sha256(path: Path) -> str:
-    import hashlib
-
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-__all__ = ["CONFIG_TYPE", "MANIFEST_TYPE", "Registry"]

@@ -70,6 +70,8 @@ if [ "$1" = dockerd ]; then
 	fi
 	iptables --version
 
-	set -- tini -- dind "$@"
+	init=tini
+	if command -v docker-init >/dev/null; then init=docker-init; fi
+	set -- "$init" -- dind "$@"
 fi
 exec "$@"
