@@ -14,21 +14,22 @@ from pathlib import Path
 from threading import Lock
 from typing import TypeVar
 
-from runnerkit.apply import Executor, Progress
-from runnerkit.config import HostConfig
-from runnerkit.desired import RUNNER, DesiredState, build
+from runnerkit.change.apply import Executor, Progress
+from runnerkit.change.plan import Drain, Plan, diff, find_container
+from runnerkit.collect.probe import collect
+from runnerkit.collect.server_probe import ServerLogin
+from runnerkit.config.effective import HostConfig
+from runnerkit.config.loading import resolve_secret
+from runnerkit.desired.shipped import compose_file
+from runnerkit.desired.state import RUNNER, DesiredState, build
 from runnerkit.errors import ExitCode, HostError, RunnerkitError, UnreachableError
-from runnerkit.facts import HostFacts, traits_of
-from runnerkit.health import HealthReport, Status, judge, unreachable
-from runnerkit.loading import resolve_secret
+from runnerkit.facts.host import HostFacts, traits_of
+from runnerkit.health.judge import judge
+from runnerkit.health.model import HealthReport, Status, unreachable
 from runnerkit.paths import MANIFEST, stack_paths
-from runnerkit.plan import Drain, Plan, diff, find_container
-from runnerkit.probe import collect
+from runnerkit.reach.transport import Login, Transport, connect
 from runnerkit.secret import Secret
-from runnerkit.server_probe import ServerLogin
-from runnerkit.shipped import compose_file
 from runnerkit.target import parse_target
-from runnerkit.transport import Login, Transport, connect
 
 POLL_SECONDS = 1.0
 MOST_AT_ONCE = 16

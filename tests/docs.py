@@ -10,14 +10,14 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from runnerkit.config import ConfigFile, effective
-from runnerkit.desired import build
-from runnerkit.health import Check, HealthReport, Status
-from runnerkit.report import status_svg
-from runnerkit.schema import configuration_table, json_schema
+from runnerkit.config.effective import ConfigFile, effective
+from runnerkit.config.schema import configuration_table, json_schema
+from runnerkit.desired.shipped import compose_file
+from runnerkit.desired.state import build
+from runnerkit.desired.traits import HostTraits
+from runnerkit.health.model import Check, HealthReport, Status
+from runnerkit.report.screens import status_svg
 from runnerkit.secret import Secret
-from runnerkit.shipped import compose_file
-from runnerkit.traits import HostTraits
 
 ROOT = Path(__file__).parent.parent
 

@@ -19,12 +19,12 @@ from pathlib import Path
 
 import pytest
 
-from runnerkit import ssh_channels
 from runnerkit.errors import ConnectionLostError, HostError, UnreachableError
+from runnerkit.reach import ssh_channels
+from runnerkit.reach.ssh_channels import Channel
+from runnerkit.reach.transport import Completed, Login, Transport, connect
 from runnerkit.secret import Secret
-from runnerkit.ssh_channels import Channel
 from runnerkit.target import LOCAL, SshTarget
-from runnerkit.transport import Completed, Login, Transport, connect
 
 SSHD = "/usr/sbin/sshd"
 USER = getpass.getuser()

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 import yaml
 
-from runnerkit.daemon_facts import DaemonFacts, DaemonUnavailable
-from runnerkit.docker_port import DockerPort
+from runnerkit.engine.port import DockerPort
 from runnerkit.errors import HostError
+from runnerkit.facts.daemon import DaemonFacts, DaemonUnavailable
+from runnerkit.reach.transport import Login, Transport, connect
 from runnerkit.secret import Secret
 from runnerkit.target import SshTarget, parse_target
-from runnerkit.transport import Login, Transport, connect
 from tests.e2e.kit import Lab
 
 pytestmark = pytest.mark.lab

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import yaml
 
-from runnerkit.config import Config
-from runnerkit.daemon_facts import ContainerFacts, DaemonFacts
-from runnerkit.desired import DIND, RUNNER, DesiredState, build
-from runnerkit.facts import Disk, HostFacts, RemoteFile, ServerFacts, SystemFacts, traits_of
-from runnerkit.loading import load
-from runnerkit.manifest import next_manifest
+from runnerkit.change.manifest import next_manifest
+from runnerkit.config.effective import Config
+from runnerkit.config.loading import load
+from runnerkit.desired.shipped import compose_file
+from runnerkit.desired.state import DIND, RUNNER, DesiredState, build
+from runnerkit.facts.daemon import ContainerFacts, DaemonFacts
+from runnerkit.facts.host import Disk, HostFacts, RemoteFile, ServerFacts, SystemFacts, traits_of
 from runnerkit.paths import DIGEST_LABEL, MANIFEST
 from runnerkit.secret import Secret
-from runnerkit.shipped import compose_file
 
 SECRET = Secret("p$A\"ss'wo#rd =x")
 

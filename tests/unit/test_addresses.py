@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runnerkit.addresses import AddressPool, choose_pools
+from runnerkit.desired.addresses import AddressPool, choose_pools
 
 networks = st.builds(
     lambda address, bits: IPv4Network((address, bits), strict=False),

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from runnerkit.apply import DRAIN, START_SERVICES, WRITE_FILES, Executor
+from runnerkit.change.apply import DRAIN, START_SERVICES, WRITE_FILES, Executor
+from runnerkit.change.plan import Drain, Plan, StartServices, diff
 from runnerkit.errors import ActionError
-from runnerkit.plan import Drain, Plan, StartServices, diff
-from runnerkit.progress import Silent
-from runnerkit.transport import ByteStream, Completed
+from runnerkit.reach.transport import ByteStream, Completed
+from runnerkit.report.progress import Silent
 from tests.unit.builders import converged, desired_for, with_docker
 
 

@@ -8,45 +8,94 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent.parent / "runnerkit"
-MODULES = {path.stem: path for path in PACKAGE.glob("*.py")}
 
-PURE = {
-    "addresses", "config", "config_model", "config_problems", "config_text", "config_values",
-    "daemon_facts", "image_ref", "runner_env", "desired", "envfile", "errors", "facts", "gc_policy",
-    "health", "manifest", "packages", "paths", "plan", "scaffold", "secret", "settings", "shell",
-    "target", "traits", "units",
+
+def _name(path: Path) -> str:
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(part for part in parts if part != "__init__")
+
+
+MODULES = {_name(path): path for path in PACKAGE.rglob("*.py")}
+
+# Who may import whom: only what stands further up, or in the same place.
+ORDER = [
+    {"", "errors", "secret", "shell", "paths", "target", "units"},
+    {"config"},
+    {"desired"},
+    {"facts"},
+    {"reach"},
+    {"engine"},
+    {"collect"},
+    {"change"},
+    {"health"},
+    {"report"},
+    {"roads"},
+    {"commands"},
+    {"cli"},
+    {"__main__"},
+]
+RANK = {place: rank for rank, places in enumerate(ORDER) for place in places}
+
+# The modules that act; every other one is pure.
+SHELL = {
+    "cli", "roads", "config.loading", "change.apply", "collect.probe", "collect.server_probe",
+    "engine.dial_stdio", "engine.own_docker", "engine.port", "report.files", "report.progress",
+    "commands.configure", "commands.look", "commands.shared", "reach.forwarding",
+    "reach.host_keys", "reach.local", "reach.programs", "reach.ssh", "reach.ssh_channels",
+    "reach.ssh_failures", "reach.streams",
 }  # fmt: skip
 EFFECTFUL_LIBRARIES = {
-    "docker", "fabric", "http", "paramiko", "python_on_whales", "requests", "socket", "subprocess",
-    "threading", "time", "urllib.request",
+    "concurrent", "docker", "fabric", "http", "os", "paramiko", "python_on_whales", "requests",
+    "shutil", "socket", "subprocess", "tempfile", "threading", "time",
 }  # fmt: skip
-SHELL = {"cli", "progress", "roads", "apply", "probe", "server_probe", "loading", "output"}
 
 
-def imports(path: Path) -> set[str]:
+def imports(module: str) -> set[str]:
     found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(ast.parse(MODULES[module].read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found.add(node.module)
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
     return found
 
 
-@pytest.mark.parametrize("module", sorted(PURE))
-def test_pure_modules_import_nothing_that_acts(module: str) -> None:
-    found = imports(MODULES[module])
-    assert not found & EFFECTFUL_LIBRARIES
-    assert not {name for name in found if name.partition(".")[0] in EFFECTFUL_LIBRARIES}
-    assert not found & {f"runnerkit.{name}" for name in SHELL | {"transport", "docker_port"}}
+def own_imports(module: str) -> set[str]:
+    """The modules of runnerkit that this one imports."""
+    found = set()
+    for name in imports(module):
+        if name.partition(".")[0] != "runnerkit":
+            continue
+        own = name.removeprefix("runnerkit").removeprefix(".")
+        found.add(own if own in MODULES else own.rpartition(".")[0])
+    return found
 
 
 def importers(library: str) -> set[str]:
     return {
-        name
-        for name, path in MODULES.items()
-        if any(item == library or item.startswith(f"{library}.") for item in imports(path))
+        module
+        for module in MODULES
+        if any(item == library or item.startswith(f"{library}.") for item in imports(module))
     }
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_imports_go_one_way(module: str) -> None:
+    here = module.partition(".")[0]
+    places = {name.partition(".")[0] for name in own_imports(module)}
+    assert {place for place in places if place != here and RANK[place] > RANK[here]} == set()
+
+
+@pytest.mark.parametrize("module", sorted(set(MODULES) - SHELL))
+def test_pure_modules_import_nothing_that_acts(module: str) -> None:
+    assert not {name for name in imports(module) if name.partition(".")[0] in EFFECTFUL_LIBRARIES}
+
+
+@pytest.mark.parametrize("module", sorted(m for m in MODULES if m.startswith("health.")))
+def test_judging_reads_facts_and_reaches_nothing(module: str) -> None:
+    places = {name.partition(".")[0] for name in own_imports(module)}
+    assert not places & {"reach", "engine", "collect"}
+    assert "change.apply" not in own_imports(module)
 
 
 @pytest.mark.parametrize("libraries", [("fabric", "paramiko"), ("docker", "python_on_whales")])
@@ -55,4 +104,4 @@ def test_each_way_out_has_one_module(libraries: tuple[str, ...]) -> None:
 
 
 def test_only_the_executor_and_its_road_change_a_host() -> None:
-    assert importers("runnerkit.apply") <= {"roads", "progress"}
+    assert importers("runnerkit.change.apply") <= {"roads", "report.progress"}

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from runnerkit.config import Config, ConfigFile, HostConfig, effective
-from runnerkit.config_values import SecretSource
+from runnerkit.config.effective import Config, ConfigFile, HostConfig, effective
+from runnerkit.config.image_ref import check_image_ref
+from runnerkit.config.values import SecretSource
 from runnerkit.errors import ConfigError
-from runnerkit.image_ref import check_image_ref
 
 
 def file_of(host: dict[str, Any] | None = None, **top: Any) -> ConfigFile:

@@ -4,7 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runnerkit.envfile import UnwritableValueError, compose_env, read_godotenv_line, runner_env
+from runnerkit.desired.envfile import (
+    UnwritableValueError,
+    compose_env,
+    read_godotenv_line,
+    runner_env,
+)
 
 printable = st.text(st.characters(min_codepoint=32, max_codepoint=0x2FF, exclude_characters="\x7f"))
 

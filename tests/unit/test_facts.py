@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from runnerkit.daemon_facts import DaemonUnavailable
-from runnerkit.facts import FactsError, HostFacts, parse_system, traits_of
+from runnerkit.facts.daemon import DaemonUnavailable
+from runnerkit.facts.host import FactsError, HostFacts, parse_system, traits_of
 
-SCRIPT = Path(__file__).parent.parent.parent / "runnerkit" / "facts.sh"
+SCRIPT = Path(__file__).parent.parent.parent / "runnerkit" / "collect" / "facts.sh"
 
 
 def answer(*lines: str) -> str:

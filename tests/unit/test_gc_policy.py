@@ -5,7 +5,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runnerkit.gc_policy import CacheLimits, gc_policy
+from runnerkit.desired.gc_policy import CacheLimits, gc_policy
 
 GIB = 1 << 30
 limits = st.builds(

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from runnerkit.daemon_facts import DaemonFacts, DaemonUnavailable
 from runnerkit.errors import ExitCode
-from runnerkit.facts import HostFacts, ServerFacts
-from runnerkit.health import Status, judge, unreachable
-from runnerkit.report import health_json
+from runnerkit.facts.daemon import DaemonFacts, DaemonUnavailable
+from runnerkit.facts.host import HostFacts, ServerFacts
+from runnerkit.health.judge import judge
+from runnerkit.health.model import Status, unreachable
+from runnerkit.report.screens import health_json
 from tests.unit.builders import converged, desired_for, outer_daemon
 
 

@@ -13,10 +13,10 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from runnerkit import loading
-from runnerkit.config import Config, SecretSource
+from runnerkit.config import loading
+from runnerkit.config.effective import Config, SecretSource
+from runnerkit.config.loading import find_config, load, resolve_secret, select_hosts
 from runnerkit.errors import ConfigError, ExitCode
-from runnerkit.loading import find_config, load, resolve_secret, select_hosts
 
 GOOD: dict[str, Any] = {
     "server": "https://drone.example.com",

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from runnerkit.daemon_facts import DaemonFacts, DaemonUnavailable
-from runnerkit.desired import DIND, RUNNER
-from runnerkit.facts import HostFacts
-from runnerkit.plan import Drain, InstallDocker, StartDocker, StartServices, WriteFile, diff
+from runnerkit.change.plan import Drain, InstallDocker, StartDocker, StartServices, WriteFile, diff
+from runnerkit.desired.state import DIND, RUNNER
+from runnerkit.facts.daemon import DaemonFacts, DaemonUnavailable
+from runnerkit.facts.host import HostFacts
 from tests.unit.builders import (
     bare_system,
     container,

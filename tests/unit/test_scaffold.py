@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runnerkit.config import Config
-from runnerkit.config_text import parse_yaml
+from runnerkit.config.effective import Config
+from runnerkit.config.loading import load
+from runnerkit.config.scaffold import add_host, host_name_from, new_config
+from runnerkit.config.text import parse_yaml
 from runnerkit.errors import ConfigError
-from runnerkit.loading import load
-from runnerkit.scaffold import add_host, host_name_from, new_config
 
 SERVER = "https://drone.example.com"
 
@@ -100,7 +100,7 @@ def test_a_host_gets_a_short_name(ssh: str, name: str) -> None:
 
 @given(st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,80}[A-Za-z0-9]", fullmatch=True))
 def test_every_derived_name_is_one_that_a_configuration_takes(ssh: str) -> None:
-    from runnerkit.config import ConfigFile
+    from runnerkit.config.effective import ConfigFile
 
     hosts = {host_name_from(ssh): {"ssh": ssh}}
     assert ConfigFile.model_validate({"hosts": hosts})

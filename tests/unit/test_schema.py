@@ -11,8 +11,8 @@ import jsonschema
 import pytest
 
 import runnerkit
-from runnerkit.config import ConfigFile
-from runnerkit.schema import configuration_table, json_schema
+from runnerkit.config.effective import ConfigFile
+from runnerkit.config.schema import configuration_table, json_schema
 
 GOOD: dict[str, Any] = {
     "server": "https://drone.example.com",

@@ -4,8 +4,8 @@ from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 
-from runnerkit.settings import daemon_options, runner_settings
-from runnerkit.traits import HostTraits
+from runnerkit.desired.settings import daemon_options, runner_settings
+from runnerkit.desired.traits import HostTraits
 from tests.unit.builders import SECRET, config_of
 
 

@@ -1,0 +1,1 @@
+"""Collecting the facts of a host: reads, never changes."""

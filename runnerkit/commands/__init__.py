@@ -1,0 +1,1 @@
+"""The commands: wiring, questions and exit codes. Decisions live elsewhere."""

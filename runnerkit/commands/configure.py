@@ -1,0 +1,141 @@
+"""Commands about runnerkit.yml and the files made from it: init, render, config."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from runnerkit.commands.shared import (
+    AcceptOption,
+    ConfigOption,
+    HostArgument,
+    JsonOption,
+    ask,
+    load,
+    load_config,
+    one,
+)
+from runnerkit.errors import ConfigError, RunnerkitError
+
+if TYPE_CHECKING:
+    pass
+
+# What a command needs is imported in it: `--help` must not wait for paramiko.
+# ruff: noqa: PLC0415
+
+
+def init(
+    target: Annotated[
+        str | None, typer.Argument(metavar="[USER@HOST]", help="Where to log in, or `local`.")
+    ] = None,
+    server: Annotated[str | None, typer.Option(help="URL of the Drone server.")] = None,
+    secret: Annotated[
+        str, typer.Option(help="Where the RPC secret is: env:NAME, file:PATH or cmd:COMMAND.")
+    ] = "env:DRONE_RPC_SECRET",  # noqa: S107 - the name of a place
+    name: Annotated[str | None, typer.Option(help="The host's name in the file.")] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Write a commented runnerkit.yml, or add a host to the one that is there."""
+    from runnerkit.config.scaffold import add_host, host_name_from, new_config
+    from runnerkit.target import parse_target
+
+    path = config or Path("runnerkit.yml")
+    target = target or ask("Where does the host answer (user@host)?", "init USER@HOST")
+    try:
+        parse_target(target)
+    except ValueError as error:
+        raise ConfigError(str(error), hint="e.g. root@forge.lan") from None
+    host = name or host_name_from(target)
+    if path.exists():
+        text = add_host(_read(path), host, target)
+        if server:
+            typer.echo(f"{path} is there already: its `server:` stays as it is", err=True)
+        done = f"added {host} to {path}"
+    else:
+        server = server or ask("What is the Drone server's URL?", "--server URL")
+        text = new_config(target, server, host, secret)
+        done = f"wrote {path}"
+    _check_config_text(text, path)
+    _write_new(path, text)
+    typer.echo(f"{done}; next: runnerkit plan {host}")
+
+
+def render(
+    host: HostArgument,
+    out: Annotated[Path, typer.Option(help="Directory for the files.")],
+    config: ConfigOption = None,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Do not look at the host; assume common values.")
+    ] = False,
+    redact: Annotated[bool, typer.Option("--redact", help="Leave the secret out.")] = False,
+    accept_new_host_key: AcceptOption = False,
+) -> None:
+    """Write the exact files that `up` would put on a host."""
+    from runnerkit.engine.port import check_compose
+    from runnerkit.report.files import write_rendered
+    from runnerkit.roads import rpc_secret, survey
+
+    loaded, access = load(config, accept_new_host_key)
+    chosen = one(loaded, host)
+    if offline:
+        from runnerkit.desired.shipped import compose_file
+        from runnerkit.desired.state import build
+        from runnerkit.desired.traits import UNKNOWN_HOST
+        from runnerkit.secret import Secret
+
+        secret = Secret("redacted") if redact else rpc_secret(chosen, access)
+        desired = build(chosen, secret, UNKNOWN_HOST, compose_file())
+    else:
+        with survey(chosen, access) as found:
+            desired = found.desired
+    write_rendered(desired, out, redact=redact)
+    verdict = check_compose(out)
+    if verdict.status == "invalid":
+        raise RunnerkitError(f"docker compose refuses the files in {out}: {verdict.message}")
+    typer.echo(f"wrote {len(desired.files)} files to {out}")
+    if verdict.status == "absent":
+        typer.echo("not checked: there is no docker CLI with compose here", err=True)
+
+
+def show_config(
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Print the effective configuration; what you did not set is marked as a default."""
+    from runnerkit.report.files import effective_text
+
+    path, loaded = load_config(config)
+    typer.echo(effective_text(path, loaded, as_json=as_json), nl=False)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}") from None
+
+
+def _check_config_text(text: str, path: Path) -> None:
+    """Refuse to write what would not load."""
+    from runnerkit.config.loading import load
+
+    with tempfile.NamedTemporaryFile("w", suffix=".yml", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        try:
+            load(Path(file.name))
+        except ConfigError as error:
+            message = error.message.replace(file.name, str(path))
+            raise ConfigError(message, hint=error.hint, problems=error.problems) from None
+
+
+def _write_new(path: Path, text: str) -> None:
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be written: {error.strerror}") from None

@@ -1,0 +1,123 @@
+"""Commands that look at hosts: status, logs, docker."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from runnerkit.commands.shared import (
+    AcceptOption,
+    ConfigOption,
+    HostArgument,
+    HostsArgument,
+    JsonOption,
+    load,
+    one,
+    select,
+    show_error,
+)
+from runnerkit.errors import RunnerkitError
+
+if TYPE_CHECKING:
+    pass
+
+# What a command needs is imported in it: `--help` must not wait for paramiko.
+# ruff: noqa: PLC0415
+
+
+def status(
+    hosts: HostsArgument = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+    svg: Annotated[Path | None, typer.Option(help="Write a picture of the screen here.")] = None,
+    accept_new_host_key: AcceptOption = False,
+) -> None:
+    """Show whether the hosts are well; exit 4 when one is not, 5 when one does not answer."""
+    from runnerkit.report.screens import health_json, health_text, status_svg, stdout_console
+    from runnerkit.roads import on_each, report_of, worst
+
+    loaded, access = load(config, accept_new_host_key)
+    reports, errors = on_each(select(loaded, hosts), lambda host: report_of(host, access))
+    if svg is not None:
+        svg.write_text(status_svg(reports.values()), encoding="utf-8")
+    if as_json:
+        typer.echo(health_json(reports.values()))
+    else:
+        stdout_console().print(health_text(reports.values()))
+    codes = [show_error(error) for error in errors.values()]
+    codes += [report.exit_code for report in reports.values()]
+    raise typer.Exit(worst(codes))
+
+
+def logs(
+    host: HostArgument,
+    service: Annotated[Literal["dind", "runner"], typer.Argument(help="Whose log.")] = "runner",
+    config: ConfigOption = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as it grows.")] = False,
+    tail: Annotated[int, typer.Option(help="Lines from the end.", min=0)] = 100,
+    accept_new_host_key: AcceptOption = False,
+) -> None:
+    """Show the log of the runner or of its Docker daemon."""
+    from runnerkit.paths import stack_paths
+    from runnerkit.roads import reach
+
+    loaded, access = load(config, accept_new_host_key)
+    chosen = one(loaded, host)
+    project = stack_paths(chosen.stack, chosen.docker.data).project
+    argv = ["docker", "logs", "--tail", str(tail), *(["--follow"] if follow else [])]
+    argv.append(f"{project}-{service}-1")
+
+    def show(chunk: bytes) -> None:
+        sys.stdout.buffer.write(chunk)
+        sys.stdout.buffer.flush()
+
+    with reach(chosen, access) as transport:
+        code = transport.follow(argv, show)
+    if code:
+        raise RunnerkitError(
+            f"{host}: no log of {service} could be read", hint=f"runnerkit status {host}"
+        )
+
+
+def docker(
+    context: typer.Context,
+    host: HostArgument,
+    config: ConfigOption = None,
+    shell_env: Annotated[
+        bool, typer.Option("--shell-env", help="Print DOCKER_HOST and hold the tunnel open.")
+    ] = False,
+    accept_new_host_key: AcceptOption = False,
+) -> None:
+    """Run your own docker CLI against the runner's daemon: `runnerkit docker HOST -- ps`."""
+    from runnerkit.engine.own_docker import own_docker
+    from runnerkit.paths import stack_paths
+    from runnerkit.roads import reach
+
+    loaded, access = load(config, accept_new_host_key)
+    chosen = one(loaded, host)
+    socket = stack_paths(chosen.stack, chosen.docker.data).docker_socket
+    argv = ["docker", "-H", f"unix://{socket}", "system", "dial-stdio"]
+    with (
+        tempfile.TemporaryDirectory(prefix="runnerkit-") as folder,
+        reach(chosen, access) as transport,
+        transport.forward(argv, Path(folder) / "docker.sock") as local,
+    ):
+        if not shell_env:
+            raise typer.Exit(own_docker(context.args, local))
+        typer.echo(f"export DOCKER_HOST=unix://{local}")
+        sys.stdout.flush()
+        _wait_for_interrupt()
+
+
+def _wait_for_interrupt(wait: Callable[[], object] | None = None) -> None:
+    import threading
+
+    try:
+        (wait or threading.Event().wait)()
+    except KeyboardInterrupt:
+        return

@@ -1,0 +1,101 @@
+"""What the commands share: their common options, loading, choosing hosts, asking."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from runnerkit.errors import ConfigError, ExitCode, RunnerkitError
+
+if TYPE_CHECKING:
+    from runnerkit.config.effective import Config, HostConfig
+    from runnerkit.roads import Access
+
+# What a command needs is imported in it: `--help` must not wait for paramiko.
+# ruff: noqa: PLC0415
+
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", help="The configuration file.", envvar="RUNNERKIT_CONFIG"),
+]
+HostsArgument = Annotated[list[str] | None, typer.Argument(help="Hosts; all when left out.")]
+HostArgument = Annotated[str, typer.Argument(help="A host of the configuration.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable, versioned.")]
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+ForceOption = Annotated[bool, typer.Option("--force", help="End running builds, do not wait.")]
+AcceptOption = Annotated[
+    bool,
+    typer.Option("--accept-new-host-key", help="Trust the key of a host seen for the first time."),
+]
+
+
+def load_config(config: Path | None) -> tuple[Path, Config]:
+    """Find and read the configuration; returns its path too. Raises ConfigError."""
+    from runnerkit.config.loading import find_config, load
+
+    path = find_config(config, os.environ, Path.cwd())
+    return path, load(path)
+
+
+def load(config: Path | None, accept_new_host_key: bool) -> tuple[Config, Access]:
+    """The configuration, and how to get into its hosts; on a terminal by asking if need be."""
+    from runnerkit.roads import Access, one_at_a_time
+    from runnerkit.secret import Secret
+
+    path, loaded = load_config(config)
+    access = Access(base=path.parent.absolute(), accept_new_host_key=accept_new_host_key)
+    if not sys.stdin.isatty():
+        return loaded, access
+
+    def ask_password(question: str) -> Secret:
+        return Secret(typer.prompt(question, hide_input=True, err=True))
+
+    return loaded, Access(
+        base=access.base,
+        accept_new_host_key=accept_new_host_key,
+        ask_host_key=one_at_a_time(lambda question: typer.confirm(question, err=True)),
+        ask_password=one_at_a_time(ask_password),
+    )
+
+
+def select(config: Config, names: list[str] | None) -> tuple[HostConfig, ...]:
+    """The named hosts, all without names. Raises ConfigError for one that is not there."""
+    from runnerkit.config.loading import select_hosts
+
+    return select_hosts(config, names or [])
+
+
+def one(config: Config, name: str) -> HostConfig:
+    """The host called `name`. Raises ConfigError."""
+    return select(config, [name])[0]
+
+
+def ask(question: str, instead: str) -> str:
+    """Ask on a terminal; elsewhere raise ConfigError, naming the argument to give `instead`."""
+    if not sys.stdin.isatty():
+        raise ConfigError(f"{instead} is missing", hint=f"runnerkit {instead}")
+    return str(typer.prompt(question, err=True))
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Go on only after a yes. Without a terminal and without --yes: ConfigError."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise ConfigError("nobody is there to ask", hint="add --yes to go ahead without a question")
+    if not typer.confirm(question, err=True):
+        typer.echo("nothing was changed", err=True)
+        raise typer.Exit(ExitCode.ERROR)
+
+
+def show_error(error: RunnerkitError) -> ExitCode:
+    """Print an expected failure to stderr and give the exit code it stands for."""
+    from runnerkit.report.screens import error_text, stderr_console
+
+    stderr_console().print(error_text(error))
+    return error.exit_code

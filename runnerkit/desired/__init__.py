@@ -1,0 +1,1 @@
+"""What a host should look like, computed from the configuration. Pure."""

@@ -1,0 +1,142 @@
+"""What a host should look like: files, services and images, computed from the configuration."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from runnerkit.config.effective import HostConfig
+from runnerkit.desired import settings
+from runnerkit.desired.envfile import UnwritableValueError, compose_env, runner_env
+from runnerkit.desired.traits import HostTraits
+from runnerkit.errors import ConfigError
+from runnerkit.paths import (
+    COMPOSE_FILE,
+    DAEMON_FILE,
+    ENV_FILE,
+    RUNNER_FILE,
+    StackPaths,
+    stack_paths,
+)
+from runnerkit.secret import Secret
+
+ServiceName = Literal["dind", "runner"]
+DIND: ServiceName = "dind"
+RUNNER: ServiceName = "runner"
+
+
+@dataclass(frozen=True)
+class ManagedFile:
+    """One file of the stack's directory. `content` of a secret file must never be shown."""
+
+    name: str
+    content: bytes
+    mode: int
+    secret: bool = False
+
+    @property
+    def sha256(self) -> str:
+        """Hex digest of the content."""
+        return hashlib.sha256(self.content).hexdigest()
+
+    def __repr__(self) -> str:
+        return f"ManagedFile({self.name!r}, {len(self.content)} bytes)"
+
+
+@dataclass(frozen=True)
+class DesiredState:
+    """Everything a plan compares a host with."""
+
+    host: str
+    paths: StackPaths
+    files: tuple[ManagedFile, ...]
+    services: Mapping[ServiceName, str]
+    """Service to the digest that its container's label must carry."""
+    images: Mapping[ServiceName, str]
+    preload: tuple[str, ...]
+    load_from: Path | None
+    docker_source: str
+    capacity: int
+    drain_seconds: int
+    health_seconds: int
+
+    def file(self, name: str) -> ManagedFile:
+        """The file called `name`; raises KeyError."""
+        return next(file for file in self.files if file.name == name)
+
+
+def build(
+    host: HostConfig, secret: Secret, traits: HostTraits, compose_file: bytes
+) -> DesiredState:
+    """The desired state of `host`. Pure: equal arguments give equal bytes.
+
+    `compose_file` is compose/compose.yml as shipped. Raises ConfigError where a value cannot be
+    written for its reader, or where no address range is left.
+    """
+    paths = stack_paths(host.stack, host.docker.data)
+    daemon = settings.daemon_json(_daemon_options(host, traits))
+    runner = _runner_env(host, traits, secret)
+    base = settings.compose_settings(host, traits, paths)
+    services = yaml.safe_load(compose_file)["services"]
+    digests: dict[ServiceName, str] = {
+        DIND: _digest(services[DIND], base, daemon),
+        # Slow on purpose: the label is less protected than the secret that goes into it.
+        RUNNER: _slow_digest(_digest(services[RUNNER], base, runner)),
+    }
+    env = compose_env(base | {"DIND_DIGEST": digests[DIND], "RUNNER_DIGEST": digests[RUNNER]})
+    return DesiredState(
+        host=host.name,
+        paths=paths,
+        files=(
+            ManagedFile(COMPOSE_FILE, compose_file, 0o644),
+            ManagedFile(ENV_FILE, env.encode(), 0o644),
+            ManagedFile(DAEMON_FILE, daemon, 0o644),
+            ManagedFile(RUNNER_FILE, runner, 0o600, secret=True),
+        ),
+        services=digests,
+        images={DIND: base["DIND_IMAGE"], RUNNER: base["RUNNER_IMAGE"]},
+        preload=tuple(str(image) for image in host.docker.preload),
+        load_from=host.images.load,
+        docker_source=host.docker.source,
+        capacity=host.runner.capacity,
+        drain_seconds=int(host.runner.drain_timeout),
+        health_seconds=int(host.docker.health_timeout),
+    )
+
+
+def _daemon_options(host: HostConfig, traits: HostTraits) -> dict[str, Any]:
+    try:
+        return settings.daemon_options(host, traits)
+    except ValueError as error:
+        raise ConfigError(
+            f"hosts.{host.name}.docker.address_pools: {error}",
+            hint="set docker.address_pools to a range that is free on this host",
+        ) from None
+
+
+def _runner_env(host: HostConfig, traits: HostTraits, secret: Secret) -> bytes:
+    try:
+        return runner_env(settings.runner_settings(host, traits, secret)).encode()
+    except UnwritableValueError as error:
+        raise ConfigError(
+            f"hosts.{host.name}: {error}",
+            hint="choose another value, e.g. a secret made by `openssl rand -hex 16`",
+        ) from None
+
+
+def _digest(service: Mapping[str, Any], env: Mapping[str, str], content: bytes) -> str:
+    """A digest that changes with whatever makes compose or the daemon need a new container."""
+    text = json.dumps(service, sort_keys=True)
+    used = {key: value for key, value in env.items() if f"${{{key}" in text}
+    parts = [text, json.dumps(used, sort_keys=True), hashlib.sha256(content).hexdigest()]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+
+
+def _slow_digest(digest: str) -> str:
+    return hashlib.scrypt(digest.encode(), salt=b"runnerkit", n=4096, r=8, p=1, dklen=8).hex()

@@ -1,0 +1,29 @@
+"""What a desired state needs to know of the host it is for. Measured once, then plain values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv4Network
+
+from runnerkit.desired.addresses import AddressPool
+
+DEFAULT_MTU = 1500
+
+
+@dataclass(frozen=True)
+class HostTraits:
+    """Facts that shape the files of a stack.
+
+    `data_disk_bytes` is the size of the filesystem that will hold the data-root; None is
+    unknown. `occupied` are IPv4 ranges that the host routes to or gave to its own Docker
+    networks. `current_pools` are those in force in an existing daemon.json.
+    """
+
+    mtu: int = DEFAULT_MTU
+    data_disk_bytes: int | None = None
+    occupied: tuple[IPv4Network, ...] = ()
+    nameservers: tuple[str, ...] = ()
+    current_pools: tuple[AddressPool, ...] = ()
+
+
+UNKNOWN_HOST = HostTraits()

@@ -1,0 +1,1 @@
+"""Docker daemons and the admin's own docker CLI."""

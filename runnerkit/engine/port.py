@@ -1,0 +1,268 @@
+"""Docker daemons, through the connection to their host; nothing else imports a Docker library."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from runnerkit.engine.pull_progress import PullProgress, registry_hint
+from runnerkit.errors import ActionError, ConnectionLostError, HostError
+from runnerkit.facts.daemon import (
+    PROJECT_LABEL,
+    ContainerFacts,
+    DaemonFacts,
+    DaemonUnavailable,
+    parse_container,
+    parse_daemon,
+)
+from runnerkit.reach.transport import Transport
+
+if TYPE_CHECKING:
+    from docker import APIClient
+
+    from runnerkit.engine.dial_stdio import DialStdioAdapter
+
+Role = Literal["outer", "inner"]
+OnProgress = Callable[[int, int], None]
+
+ANSWER_SECONDS = 20.0
+# The newest API whose answers are read here; older daemons are spoken to in their own version.
+NEWEST_API = (1, 45)
+UPLOAD_CHUNK = 262144
+
+
+@dataclass(frozen=True)
+class ComposeCheck:
+    """What the admin's own docker compose thinks of a directory.
+
+    absent: there is no docker CLI with a compose plugin on this machine, so nothing was checked.
+    """
+
+    status: Literal["ok", "absent", "invalid"]
+    message: str = ""
+
+
+class _FailedError(Exception):
+    """The daemon did not do what it was asked; the text is why."""
+
+
+class DockerPort:
+    """One Docker daemon of a host: the host's own, or the one behind `socket` (a path there).
+
+    Nothing is sent before the first call. Every call may raise ConnectionLostError when the host
+    goes away and HostError when sudo refuses. Not for several threads at once.
+    """
+
+    def __init__(self, transport: Transport, socket: str | None = None) -> None:
+        self._transport = transport
+        where = ["-H", f"unix://{socket}"] if socket else []
+        self._argv = ["docker", *where, "system", "dial-stdio"]
+        self._what = f"the daemon at {socket}" if socket else "the Docker daemon"
+        self._adapter: DialStdioAdapter | None = None
+        self._connected: APIClient | None = None
+        self._version: Mapping[str, Any] = {}
+
+    def facts(self, *, project: str | None, role: Role) -> DaemonFacts | DaemonUnavailable:
+        """Ask the daemon about itself: one request per kind of thing.
+
+        Role outer with a project: only that compose project's containers, each inspected.
+        Otherwise all containers, as listed. A daemon that does not answer is a value.
+        """
+        try:
+            with self._asking() as client:
+                containers = self._containers(client, project if role == "outer" else None)
+                return parse_daemon(
+                    self._version,
+                    client.info(),
+                    containers=containers,
+                    images=client.images(),
+                    networks=client.networks(),
+                )
+        except _FailedError as error:
+            return DaemonUnavailable(str(error))
+        except (KeyError, TypeError, ValueError) as error:
+            return DaemonUnavailable(f"{self._what} gave an unknown kind of answer: {error!r}")
+
+    def _containers(self, client: APIClient, project: str | None) -> list[ContainerFacts]:
+        if project is None:
+            return [parse_container(item) for item in client.containers(all=True)]
+        from docker.errors import NotFound  # noqa: PLC0415 - see _client
+
+        found: list[ContainerFacts] = []
+        label = f"{PROJECT_LABEL}={project}"
+        for item in client.containers(all=True, filters={"label": label}):
+            try:
+                found.append(parse_container(item, client.inspect_container(item["Id"])))
+            except NotFound:  # it went away since it was listed
+                continue
+        return found
+
+    def pull(self, ref: str, on_progress: OnProgress) -> None:
+        """Pull an image, with this machine's registry logins; progress is in bytes.
+
+        Raises ActionError with the engine's own last message.
+        """
+        progress = PullProgress()
+        try:
+            with self._asking() as client:
+                for event in client.pull(ref, stream=True, decode=True):
+                    if message := _error_of(event):
+                        raise _FailedError(message)
+                    progress.add(event)
+                    on_progress(progress.done, progress.total)
+        except _FailedError as error:
+            raise ActionError(
+                f"{self._transport.name}: {ref} could not be pulled: {error}",
+                hint=registry_hint(str(error)),
+            ) from None
+
+    def load(self, tar: Path, on_progress: OnProgress) -> tuple[str, ...]:
+        """Send the image archive `tar`; returns the references (or image ids) it brought.
+
+        Raises ActionError with the engine's own last message.
+        """
+        loaded: list[str] = []
+        try:
+            total = tar.stat().st_size
+            with tar.open("rb") as file, self._asking() as client:
+                self._limit(client, None)
+                chunks: Any = _chunks(file, total, on_progress)
+                for event in client.load_image(chunks):  # type: ignore[no-untyped-call]
+                    if message := _error_of(event):
+                        raise _FailedError(message)
+                    for line in str(event.get("stream", "")).splitlines():
+                        kind, found, ref = line.strip().partition(": ")
+                        if found and kind in {"Loaded image", "Loaded image ID"}:
+                            loaded.append(ref)
+        except _FailedError as error:
+            raise ActionError(
+                f"{self._transport.name}: {tar} could not be loaded: {error}",
+                hint="make the archive anew with `docker save`",
+            ) from None
+        except FileNotFoundError:
+            raise ActionError(f"the image archive {tar} does not exist") from None
+        return tuple(loaded)
+
+    def logs(self, container: str, tail: int) -> str:
+        """Return the last `tail` lines of a container, stdout and stderr as they came.
+
+        Raises HostError when there is no such container or the daemon does not answer.
+        """
+        try:
+            with self._asking() as client:
+                said: bytes = client.logs(container, tail=tail)
+        except _FailedError as error:
+            raise HostError(f"{self._transport.name}: no logs of {container}: {error}") from None
+        return said.decode(errors="replace")
+
+    def close(self) -> None:
+        """Close the streams to the daemon. Calling it twice is harmless."""
+        if self._connected is not None:
+            self._connected.close()
+        self._connected = None
+
+    @contextmanager
+    def _asking(self) -> Iterator[APIClient]:
+        """Give the client; turns every failure of asking into _FailedError."""
+        import requests  # noqa: PLC0415 - see _client
+        from docker.errors import APIError, DockerException  # noqa: PLC0415
+
+        try:
+            client = self._client()
+            self._limit(client, ANSWER_SECONDS)
+            yield client
+        except APIError as error:
+            raise _FailedError(str(error.explanation or error)) from None
+        except requests.exceptions.Timeout:
+            raise _FailedError(f"{self._what} did not answer within {ANSWER_SECONDS:g} s") from None
+        except (requests.exceptions.RequestException, OSError) as error:
+            self._raise_lost(error)
+            said = self._adapter.explain() if self._adapter else ""
+            raise _FailedError(said or f"{self._what} closed the connection") from None
+        except DockerException as error:
+            self._raise_lost(error)
+            raise _FailedError(str(error)) from None
+
+    def _client(self) -> APIClient:
+        if self._connected is not None:
+            return self._connected
+        from docker import APIClient  # noqa: PLC0415 - the docker SDK takes 0.2 s to import
+
+        from runnerkit.engine.dial_stdio import DialStdioAdapter  # noqa: PLC0415 - imports requests
+
+        def client_for(version: tuple[int, ...]) -> APIClient:
+            client = APIClient("http://localhost:80", version=_dotted(version))
+            client.trust_env = False  # neither proxies nor ~/.netrc have a say on a unix socket
+            self._adapter = DialStdioAdapter(lambda: self._transport.stream(self._argv))
+            client.mount("http://", self._adapter)
+            self._limit(client, ANSWER_SECONDS)
+            return client
+
+        client = client_for(NEWEST_API)
+        self._version = client.version(api_version=False)
+        try:
+            theirs = tuple(int(part) for part in self._version["ApiVersion"].split("."))
+        except (KeyError, TypeError, ValueError):
+            raise _FailedError(f"{self._what} does not tell its API version") from None
+        if theirs < NEWEST_API:
+            client.close()
+            client = client_for(theirs)
+        self._connected = client
+        return client
+
+    @staticmethod
+    def _limit(client: Any, seconds: float | None) -> None:
+        client.timeout = seconds
+
+    @staticmethod
+    def _raise_lost(error: BaseException) -> None:
+        """Find a lost connection beneath the HTTP libraries' own errors, and raise it."""
+        seen: BaseException | None = error
+        while seen is not None:
+            if isinstance(seen, ConnectionLostError):
+                raise ConnectionLostError(seen.message, hint=seen.hint) from None
+            seen = seen.__cause__ or seen.__context__
+
+
+def _dotted(version: tuple[int, ...]) -> str:
+    return ".".join(str(part) for part in version)
+
+
+def _error_of(event: Mapping[str, Any]) -> str:
+    detail = event.get("errorDetail") or {}
+    return str(detail.get("message") or event.get("error") or "")
+
+
+def _chunks(file: Any, total: int, on_progress: OnProgress) -> Iterator[bytes]:
+    done = 0
+    while chunk := file.read(UPLOAD_CHUNK):
+        yield chunk
+        done += len(chunk)
+        on_progress(done, total)
+
+
+def check_compose(directory: Path) -> ComposeCheck:
+    """Let the admin's own docker compose read `directory`/compose.yml with its .env."""
+    if shutil.which("docker") is None:
+        return ComposeCheck("absent", "there is no docker CLI on this machine")
+    from python_on_whales import DockerClient  # noqa: PLC0415 - takes 0.3 s to import
+    from python_on_whales.exceptions import DockerException  # noqa: PLC0415
+
+    env = directory / ".env"
+    client = DockerClient(
+        compose_files=[directory / "compose.yml"],
+        compose_env_files=[env] if env.exists() else [],
+        compose_project_directory=directory,
+    )
+    if not client.compose.is_installed():
+        return ComposeCheck("absent", "the docker CLI on this machine has no compose plugin")
+    try:
+        client.compose.config(return_json=True)
+    except DockerException as error:
+        said = (error.stderr or "").strip().splitlines()
+        return ComposeCheck("invalid", said[-1] if said else "docker compose config failed")
+    return ComposeCheck("ok")

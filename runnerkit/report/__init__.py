@@ -1,0 +1,1 @@
+"""Plans, reports and files for people and programs."""
