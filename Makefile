@@ -1,10 +1,10 @@
-# make demo | test | lint | bench: each installs what it needs first.
+# make demo | test | soak | lint: each installs what it needs first.
 SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test unit e2e lint lock docs clean
+.PHONY: demo test unit e2e soak lint lock docs clean
 
 $(VENV)/.ready: .ci/requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -23,11 +23,16 @@ demo: $(VENV)/.ready
 test: lint unit e2e
 
 unit: $(VENV)/.ready /usr/sbin/sshd
-	$(BIN)/python -m pytest -m "not lab"
+	$(BIN)/python -m pytest -m "not lab and not soak"
 
 e2e: $(VENV)/.ready
 	$(BIN)/python -m tests.lab prepare
-	$(BIN)/python -m pytest -m lab -p no:randomly
+	$(BIN)/python -m pytest -m "lab and not soak" -p no:randomly
+
+# What takes long: many random kills, many rounds. Not part of `make test`.
+soak: $(VENV)/.ready
+	$(BIN)/python -m tests.lab prepare
+	$(BIN)/python -m pytest -m soak -p no:randomly
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check .

@@ -14,8 +14,9 @@ from pathlib import Path
 from threading import Lock
 from typing import TypeVar
 
-from runnerkit.change.apply import Executor, Progress
+from runnerkit.change.apply import Executor
 from runnerkit.change.plan import Drain, Plan, diff, find_container
+from runnerkit.change.progress import Progress
 from runnerkit.collect.probe import collect
 from runnerkit.collect.server_probe import ServerLogin
 from runnerkit.config.effective import HostConfig

@@ -11,7 +11,6 @@ import tarfile
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Protocol
 
 from runnerkit.change.manifest import next_manifest, read_manifest
 from runnerkit.change.plan import (
@@ -28,6 +27,7 @@ from runnerkit.change.plan import (
     WriteFile,
     WriteManifest,
 )
+from runnerkit.change.progress import Progress
 from runnerkit.desired.state import ManagedFile
 from runnerkit.engine.port import DockerPort
 from runnerkit.errors import ActionError
@@ -143,22 +143,6 @@ PURGE = """
 set -eu
 rm -rf -- "$@"
 """
-
-
-class Progress(Protocol):
-    """Told what is going on. `update` counts bytes; a total of 0 is unknown."""
-
-    def begin(self, host: str, title: str) -> None:
-        """A step has begun."""
-
-    def update(self, host: str, done: int, total: int) -> None:
-        """So many bytes have gone through."""
-
-    def detail(self, host: str, text: str) -> None:
-        """A word on what is going on."""
-
-    def end(self, host: str, ok: bool) -> None:
-        """The step is over."""
 
 
 class Executor:

@@ -74,7 +74,7 @@ def render(
     accept_new_host_key: AcceptOption = False,
 ) -> None:
     """Write the exact files that `up` would put on a host."""
-    from runnerkit.engine.port import check_compose
+    from runnerkit.engine.own_docker import check_compose
     from runnerkit.report.files import write_rendered
     from runnerkit.roads import rpc_secret, survey
 

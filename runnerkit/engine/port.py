@@ -1,11 +1,9 @@
-"""Docker daemons, through the connection to their host; nothing else imports a Docker library."""
+"""Docker daemons, through the connection to their host; nothing else imports the docker SDK."""
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -33,17 +31,6 @@ ANSWER_SECONDS = 20.0
 # The newest API whose answers are read here; older daemons are spoken to in their own version.
 NEWEST_API = (1, 45)
 UPLOAD_CHUNK = 262144
-
-
-@dataclass(frozen=True)
-class ComposeCheck:
-    """What the admin's own docker compose thinks of a directory.
-
-    absent: there is no docker CLI with a compose plugin on this machine, so nothing was checked.
-    """
-
-    status: Literal["ok", "absent", "invalid"]
-    message: str = ""
 
 
 class _FailedError(Exception):
@@ -243,26 +230,3 @@ def _chunks(file: Any, total: int, on_progress: OnProgress) -> Iterator[bytes]:
         yield chunk
         done += len(chunk)
         on_progress(done, total)
-
-
-def check_compose(directory: Path) -> ComposeCheck:
-    """Let the admin's own docker compose read `directory`/compose.yml with its .env."""
-    if shutil.which("docker") is None:
-        return ComposeCheck("absent", "there is no docker CLI on this machine")
-    from python_on_whales import DockerClient  # noqa: PLC0415 - takes 0.3 s to import
-    from python_on_whales.exceptions import DockerException  # noqa: PLC0415
-
-    env = directory / ".env"
-    client = DockerClient(
-        compose_files=[directory / "compose.yml"],
-        compose_env_files=[env] if env.exists() else [],
-        compose_project_directory=directory,
-    )
-    if not client.compose.is_installed():
-        return ComposeCheck("absent", "the docker CLI on this machine has no compose plugin")
-    try:
-        client.compose.config(return_json=True)
-    except DockerException as error:
-        said = (error.stderr or "").strip().splitlines()
-        return ComposeCheck("invalid", said[-1] if said else "docker compose config failed")
-    return ComposeCheck("ok")

@@ -7,7 +7,7 @@ import time
 from threading import Lock
 from typing import TextIO
 
-from runnerkit.change.apply import Progress
+from runnerkit.change.progress import Progress
 
 
 class Silent:

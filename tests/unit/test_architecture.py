@@ -98,10 +98,10 @@ def test_judging_reads_facts_and_reaches_nothing(module: str) -> None:
     assert "change.apply" not in own_imports(module)
 
 
-@pytest.mark.parametrize("libraries", [("fabric", "paramiko"), ("docker", "python_on_whales")])
+@pytest.mark.parametrize("libraries", [("fabric", "paramiko"), ("docker",), ("python_on_whales",)])
 def test_each_way_out_has_one_module(libraries: tuple[str, ...]) -> None:
     assert len(set().union(*(importers(library) for library in libraries))) == 1
 
 
 def test_only_the_executor_and_its_road_change_a_host() -> None:
-    assert importers("runnerkit.change.apply") <= {"roads", "report.progress"}
+    assert importers("runnerkit.change.apply") == {"roads"}
