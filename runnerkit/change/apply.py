@@ -10,8 +10,8 @@ import io
 import tarfile
 import time
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
 
+from runnerkit.change.archives import choose_archives
 from runnerkit.change.manifest import next_manifest, read_manifest
 from runnerkit.change.plan import (
     Action,
@@ -219,8 +219,8 @@ class Executor:
                 self._install(what.packages, what.repository)
             case StartDocker():
                 self._script(START_DOCKER, str(WAIT_FOR_DOCKER_SECONDS), doing="start docker")
-            case LoadImages(directory=directory, refs=refs):
-                self._load(directory, refs)
+            case LoadImages() as load:
+                self._load(load)
             case PullImage(ref=ref):
                 self._pull(DockerPort(self._transport), ref)
             case MakeDirectory(path=path, mode=mode):
@@ -277,27 +277,21 @@ class Executor:
         finally:
             port.close()
 
-    def _load(self, directory: Path, refs: Sequence[str]) -> None:
-        archives = sorted(path for path in directory.glob("*.tar*") if path.is_file())
-        loaded: set[str] = set()
-        port = DockerPort(self._transport)
+    def _load(self, load: LoadImages) -> None:
+        archives = choose_archives(load.directory, load.refs)
+        total = sum(archive.stat().st_size for archive in archives)
+        sent = 0
+
+        def on_progress(done: int, _: int) -> None:
+            self._progress.update(self._host, sent + done, total)
+
+        port = DockerPort(self._transport, str(load.into.docker_socket) if load.into else None)
         try:
             for archive in archives:
-                loaded.update(
-                    port.load(
-                        archive,
-                        lambda done, total: self._progress.update(self._host, done, total),
-                    )
-                )
+                port.load(archive, on_progress)
+                sent += archive.stat().st_size
         finally:
             port.close()
-        missing = [ref for ref in refs if ref not in loaded]
-        if missing:
-            raise ActionError(
-                f"{self._host}: {', '.join(missing)} is in none of the {len(archives)} archives "
-                f"in {directory}",
-                hint=f"docker save {missing[0]} -o {directory}/NAME.tar",
-            )
 
     def _write(self, directory: str, files: Iterable[ManagedFile]) -> None:
         self._script(WRITE_FILES, directory, stdin=_archive(files), doing=f"write to {directory}")

@@ -7,12 +7,13 @@ then the files, then draining, and only then the services.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from runnerkit.change.manifest import manifest_is_current
 from runnerkit.change.packages import Blocker, Installation, docker_installation, host_blockers
+from runnerkit.config.image_ref import familiar
 from runnerkit.desired.state import DIND, RUNNER, DesiredState, ManagedFile, ServiceName
 from runnerkit.facts.daemon import ContainerFacts, DaemonFacts
 from runnerkit.facts.host import HostFacts, RemoteFile
@@ -47,16 +48,21 @@ class StartDocker:
 
 @dataclass(frozen=True)
 class LoadImages:
-    """Send image tarballs from this machine to the host's engine."""
+    """Send image archives from this machine to the host's engine, or into the runner's daemon.
+
+    `into` is the stack whose daemon gets them, None for the host's own engine.
+    """
 
     directory: Path
     refs: tuple[str, ...]
     reason: str
+    into: StackPaths | None = None
 
     @property
     def title(self) -> str:
         """One line for the plan."""
-        return f"load {' '.join(self.refs)} from {self.directory}"
+        where = " into dind" if self.into else ""
+        return f"load {' '.join(self.refs)} from {self.directory}{where}"
 
 
 @dataclass(frozen=True)
@@ -258,9 +264,9 @@ def _install_reason(facts: HostFacts) -> str:
 
 def _images(desired: DesiredState, facts: HostFacts) -> Iterator[Action]:
     present = facts.outer.images if isinstance(facts.outer, DaemonFacts) else {}
-    missing = [ref for ref in dict.fromkeys(desired.images.values()) if ref not in present]
+    missing = _missing(desired.images.values(), present)
     if missing and desired.load_from is not None:
-        yield LoadImages(desired.load_from, tuple(missing), "not on the host")
+        yield LoadImages(desired.load_from, missing, "not on the host")
         return
     for ref in missing:
         yield PullImage(ref, "not on the host")
@@ -296,6 +302,13 @@ def _services(desired: DesiredState, facts: HostFacts) -> Iterator[Action]:
 
 def _preload(desired: DesiredState, facts: HostFacts) -> Iterator[Action]:
     present = facts.inner.images if isinstance(facts.inner, DaemonFacts) else {}
-    for ref in desired.preload:
-        if ref not in present:
-            yield PreloadImage(desired.paths, ref, "not in dind")
+    missing = _missing(desired.preload, present)
+    if missing and desired.load_from is not None:
+        yield LoadImages(desired.load_from, missing, "not in dind", into=desired.paths)
+        return
+    for ref in missing:
+        yield PreloadImage(desired.paths, ref, "not in dind")
+
+
+def _missing(refs: Iterable[str], present: Mapping[str, str]) -> tuple[str, ...]:
+    return tuple(ref for ref in dict.fromkeys(refs) if familiar(ref) not in present)

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 # What a command needs is imported in it: `--help` must not wait for paramiko.
 # ruff: noqa: PLC0415
 
+USAGE = "runnerkit init USER@HOST --server URL"
+
 
 def init(
     target: Annotated[
@@ -43,7 +45,7 @@ def init(
     from runnerkit.target import parse_target
 
     path = config or Path("runnerkit.yml")
-    target = target or ask("Where does the host answer (user@host)?", "init USER@HOST")
+    target = target or ask("Where does the host answer (user@host)?", "USER@HOST", hint=USAGE)
     try:
         parse_target(target)
     except ValueError as error:
@@ -55,7 +57,7 @@ def init(
             typer.echo(f"{path} is there already: its `server:` stays as it is", err=True)
         done = f"added {host} to {path}"
     else:
-        server = server or ask("What is the Drone server's URL?", "--server URL")
+        server = server or ask("What is the Drone server's URL?", "--server URL", hint=USAGE)
         text = new_config(target, server, host, secret)
         done = f"wrote {path}"
     _check_config_text(text, path)

@@ -75,10 +75,10 @@ def one(config: Config, name: str) -> HostConfig:
     return select(config, [name])[0]
 
 
-def ask(question: str, instead: str) -> str:
+def ask(question: str, instead: str, *, hint: str) -> str:
     """Ask on a terminal; elsewhere raise ConfigError, naming the argument to give `instead`."""
     if not sys.stdin.isatty():
-        raise ConfigError(f"{instead} is missing", hint=f"runnerkit {instead}")
+        raise ConfigError(f"{instead} is missing", hint=hint)
     return str(typer.prompt(question, err=True))
 
 

@@ -32,3 +32,20 @@ def check_image_ref(text: str) -> str:
             raise ValueError("has upper-case letters in its name; image names are lower case")
         raise ValueError("should be an image reference such as registry.lan:5000/team/app:1.2")
     return text
+
+
+def familiar(ref: str) -> str:
+    """`ref` as an engine lists it: short on Docker Hub, always with a tag or a digest.
+
+    A reference with both is kept by its digest alone (moby distribution/reference, familiarizeName
+    and `docker pull`). Expects what `check_image_ref` lets through.
+    """
+    name, at, digest = ref.partition("@")
+    tag = ""
+    if ":" in name.rpartition("/")[2]:
+        name, _, tag = name.rpartition(":")
+    for hub in ("index.docker.io/", "docker.io/"):
+        name = name.removeprefix(hub)
+    if name.count("/") == 1:
+        name = name.removeprefix("library/")
+    return f"{name}@{digest}" if at else f"{name}:{tag or 'latest'}"

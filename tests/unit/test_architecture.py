@@ -38,8 +38,9 @@ RANK = {place: rank for rank, places in enumerate(ORDER) for place in places}
 
 # The modules that act; every other one is pure.
 SHELL = {
-    "cli", "roads", "config.loading", "change.apply", "collect.probe", "collect.server_probe",
-    "engine.dial_stdio", "engine.own_docker", "engine.port", "report.files", "report.progress",
+    "cli", "roads", "config.loading", "change.apply", "change.archives", "collect.probe",
+    "collect.server_probe", "engine.dial_stdio", "engine.own_docker", "engine.port",
+    "report.files", "report.progress",
     "commands.configure", "commands.look", "commands.shared", "reach.forwarding",
     "reach.host_keys", "reach.local", "reach.programs", "reach.ssh", "reach.ssh_channels",
     "reach.ssh_failures", "reach.streams",

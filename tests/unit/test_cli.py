@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pty
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -138,6 +139,31 @@ def test_init_writes_a_file_that_loads_and_adds_a_second_host(tmp_path: Path) ->
     again = kit(tmp_path, "init", "root@10.0.0.7")
     assert again.code == 2
     assert (tmp_path / "runnerkit.yml").read_text() == second
+
+
+def test_init_asks_on_a_terminal_and_tells_what_is_missing_elsewhere(tmp_path: Path) -> None:
+    answer = kit(tmp_path, "init", "root@forge.lan")
+    assert answer.code == 2
+    assert answer.err.splitlines() == [
+        "error: --server URL is missing",
+        "hint: runnerkit init USER@HOST --server URL",
+    ]
+    controller, terminal = pty.openpty()
+    os.write(controller, b"root@forge.lan\nhttps://drone.example.com\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "runnerkit", "init"],
+        cwd=tmp_path,
+        stdin=terminal,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    os.close(controller)
+    os.close(terminal)
+    assert done.returncode == 0, done.stderr
+    content = yaml.safe_load((tmp_path / "runnerkit.yml").read_text())
+    assert content["server"] == "https://drone.example.com"
+    assert content["hosts"]["forge"]["ssh"] == "root@forge.lan"
 
 
 def test_rendering_offline_writes_the_secret_file_for_its_owner_alone(tmp_path: Path) -> None:

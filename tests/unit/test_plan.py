@@ -172,6 +172,23 @@ def test_only_missing_images_are_preloaded(tmp_path: Path) -> None:
     ]
 
 
+def test_preloads_come_from_archives_when_the_host_shall_not_pull(tmp_path: Path) -> None:
+    (tmp_path / "archives").mkdir()
+    desired = desired_for(
+        tmp_path, docker={"preload": ["golang"]}, images={"load": str(tmp_path / "archives")}
+    )
+    facts = replace(converged(desired), inner=outer_daemon())
+    [action] = diff(desired, facts).actions
+    assert action.title == f"load golang from {tmp_path}/archives into dind"
+
+
+@pytest.mark.parametrize("written", ["golang", "docker.io/library/golang:latest"])
+def test_an_image_is_found_however_it_was_written(written: str, tmp_path: Path) -> None:
+    desired = desired_for(tmp_path, docker={"preload": [written]})
+    facts = replace(converged(desired), inner=outer_daemon(images={"golang:latest": "sha256:2"}))
+    assert diff(desired, facts).actions == ()
+
+
 def test_a_missing_container_is_made(tmp_path: Path) -> None:
     desired = desired_for(tmp_path)
     facts = converged(desired)
