@@ -25,7 +25,7 @@ from runnerkit.desired.shipped import compose_file
 from runnerkit.desired.state import RUNNER, DesiredState, build
 from runnerkit.errors import ExitCode, HostError, RunnerkitError, UnreachableError
 from runnerkit.facts.host import HostFacts, traits_of
-from runnerkit.health.judge import judge
+from runnerkit.health.judge import SETTLING, judge
 from runnerkit.health.model import HealthReport, Status, unreachable
 from runnerkit.paths import MANIFEST, stack_paths
 from runnerkit.reach.transport import Login, Transport, connect
@@ -141,13 +141,17 @@ def wait_until_well(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> HealthReport:
-    """Collect and judge until nothing is starting or failing, at most docker.health_timeout."""
+    """Collect and judge until all that settles by itself has, at most docker.health_timeout."""
     deadline = clock() + found.desired.health_seconds
     progress.begin(found.host.name, "check health")
     while True:
         report = found.again(ask_server=True).report()
-        waiting = [c.id for c in report.checks if c.status in (Status.FAIL, Status.WARN)]
-        if not waiting or clock() >= deadline or set(waiting) == {"server"}:
+        waiting = [
+            check.id
+            for check in report.checks
+            if check.id in SETTLING and check.status in (Status.FAIL, Status.WARN)
+        ]
+        if not waiting or clock() >= deadline:
             progress.end(found.host.name, ok=report.exit_code is ExitCode.OK)
             return report
         progress.detail(found.host.name, f"waiting for {', '.join(waiting)}")

@@ -15,7 +15,8 @@ from runnerkit.config.schema import configuration_table, json_schema
 from runnerkit.desired.shipped import compose_file
 from runnerkit.desired.state import build
 from runnerkit.desired.traits import HostTraits
-from runnerkit.health.model import Check, HealthReport, Status
+from runnerkit.health.judge import CHECKS
+from runnerkit.health.model import Check, Group, HealthReport, Status, check_id, meaning
 from runnerkit.report.screens import status_svg
 from runnerkit.secret import Secret
 
@@ -25,33 +26,34 @@ SCREEN = (
     HealthReport(
         "forge",
         (
-            Check("reachable", Status.OK, "logged in; Debian GNU/Linux 13 (trixie)"),
-            Check("engine", Status.OK, "Docker 26.1.5"),
-            Check("dind", Status.OK, "running docker:28-dind"),
-            Check("dind-api", Status.OK, "Docker 28.5.2 answers"),
-            Check("runner", Status.OK, "running drone/drone-runner-docker:1.8.4"),
-            Check("polling", Status.OK, "asks the server for work"),
-            Check("server", Status.OK, "reached; it accepts the secret"),
-            Check("drift", Status.OK, "as configured"),
+            Check("reachable", Group.HOST, Status.OK, "logged in; Debian GNU/Linux 13 (trixie)"),
+            Check("engine", Group.ENGINE, Status.OK, "Docker 26.1.5"),
+            Check("dind", Group.DIND, Status.OK, "running docker:28-dind"),
+            Check("dind-api", Group.DIND, Status.OK, "Docker 28.5.2 answers"),
+            Check("runner", Group.RUNNER, Status.OK, "running drone/drone-runner-docker:1.8.4"),
+            Check("polling", Group.RUNNER, Status.OK, "asks the server for work"),
+            Check("server", Group.SERVER, Status.OK, "reached; it accepts the secret"),
+            Check("drift", Group.HOST, Status.OK, "as configured"),
         ),
     ),
     HealthReport(
         "attic",
         (
-            Check("reachable", Status.OK, "logged in; Ubuntu 24.04 LTS"),
-            Check("engine", Status.OK, "Docker 28.2.2"),
-            Check("dind", Status.OK, "running docker:28-dind"),
-            Check("dind-api", Status.OK, "Docker 28.5.2 answers"),
-            Check("runner", Status.OK, "running drone/drone-runner-docker:1.8.4"),
-            Check("polling", Status.OK, "no complaint in its log"),
+            Check("reachable", Group.HOST, Status.OK, "logged in; Ubuntu 24.04 LTS"),
+            Check("engine", Group.ENGINE, Status.OK, "Docker 28.2.2"),
+            Check("dind", Group.DIND, Status.OK, "running docker:28-dind"),
+            Check("dind-api", Group.DIND, Status.OK, "Docker 28.5.2 answers"),
+            Check("runner", Group.RUNNER, Status.OK, "running drone/drone-runner-docker:1.8.4"),
+            Check("polling", Group.RUNNER, Status.OK, "no complaint in its log"),
             Check(
                 "server",
+                Group.SERVER,
                 Status.FAIL,
                 "does not accept the secret",
                 "HTTP 401",
                 "compare the source of `secret:` with the server's DRONE_RPC_SECRET",
             ),
-            Check("drift", Status.OK, "as configured"),
+            Check("drift", Group.HOST, Status.OK, "as configured"),
         ),
     ),
 )
@@ -79,16 +81,30 @@ def rendered_stack() -> Mapping[str, str]:
     return {file.name: file.content.decode() for file in desired.files}
 
 
+def checks_table() -> str:
+    """Every check of `status` with what it means."""
+    lines = ["| Group | Check | What ok means |", "|---|---|---|"]
+    for group, checks in CHECKS.items():
+        lines += [f"| {group} | `{check_id(check)}` | {meaning(check)} |" for check in checks]
+    return "\n".join(lines)
+
+
+def with_section(text: str, name: str, content: str) -> str:
+    """`text` with `content` between its two comments of that name."""
+    marked = f"<!-- {name} -->\n{content}\n<!-- /{name} -->"
+    pattern = rf"<!-- {name} -->.*?<!-- /{name} -->"
+    return re.sub(pattern, lambda _: marked, text, flags=re.DOTALL)
+
+
 def generated() -> Mapping[Path, str]:
     """Every generated file with the content it should have."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    table = configuration_table().strip()
-    marked = f"<!-- configuration -->\n{table}\n<!-- /configuration -->"
-    pattern = r"<!-- configuration -->.*?<!-- /configuration -->"
+    for name, table in {"configuration": configuration_table(), "checks": checks_table()}.items():
+        readme = with_section(readme, name, table.strip())
     schema = json.dumps(json_schema(), indent=2, sort_keys=True) + "\n"
     return {
         ROOT / "runnerkit/runnerkit.schema.json": schema,
-        ROOT / "README.md": re.sub(pattern, lambda _: marked, readme, flags=re.DOTALL),
+        ROOT / "README.md": readme,
         ROOT / "tests/golden/status.svg": status_svg(SCREEN),
     } | {
         ROOT / "tests/golden/stack" / name: text

@@ -2,28 +2,39 @@
 
 from __future__ import annotations
 
-from runnerkit.desired.state import DIND, RUNNER, DesiredState
+from collections.abc import Mapping
+
+from runnerkit.desired.state import DesiredState
 from runnerkit.facts.host import HostFacts
-from runnerkit.health.dind import api_check
-from runnerkit.health.drift import drift_check
-from runnerkit.health.engine import engine_check
-from runnerkit.health.model import Check, HealthReport, Status
-from runnerkit.health.runner import polling_check
-from runnerkit.health.server import server_check
-from runnerkit.health.service import service_check
+from runnerkit.health import dind, engine, host, runner, server
+from runnerkit.health.model import (
+    Case,
+    CheckFunction,
+    Group,
+    HealthReport,
+    check_id,
+    run_check,
+)
+
+CHECKS: Mapping[Group, tuple[CheckFunction, ...]] = {
+    Group.HOST: host.CHECKS,
+    Group.ENGINE: engine.CHECKS,
+    Group.DIND: dind.CHECKS,
+    Group.RUNNER: runner.CHECKS,
+    Group.SERVER: server.CHECKS,
+}
+
+# What may be wrong for some seconds after a start and comes right without help.
+SETTLING = frozenset(
+    check_id(check)
+    for check in (dind.dind, dind.dind_api, runner.runner, runner.polling)
+)  # fmt: skip
 
 
 def judge(desired: DesiredState, facts: HostFacts) -> HealthReport:
     """Every check there is, each on its own: one failure never hides another."""
-    host = desired.host
-    checks = (
-        Check("reachable", Status.OK, f"logged in; {facts.system.os_name or 'unknown system'}"),
-        engine_check(facts.outer),
-        service_check(desired, facts, DIND, "dind"),
-        api_check(facts),
-        service_check(desired, facts, RUNNER, "runner"),
-        polling_check(host, facts),
-        server_check(facts.server),
-        drift_check(desired, facts),
+    case = Case(desired, facts)
+    checks = tuple(
+        run_check(group, check, case) for group, checks in CHECKS.items() for check in checks
     )
-    return HealthReport(host, checks)
+    return HealthReport(desired.host, checks)

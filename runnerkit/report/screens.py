@@ -104,18 +104,21 @@ def _host_text(report: HealthReport) -> Group:
     title = Text(f"{report.host}  ", style="bold")
     title.append(report.status, style=_HOST_STYLES[report.status])
     table = Table.grid(padding=(0, 1), expand=False)
-    table.add_column(width=3, justify="right")
+    table.add_column(min_width=7, no_wrap=True, style="dim")
+    table.add_column(width=1)
     table.add_column(min_width=10, no_wrap=True)
     table.add_column(overflow="fold")
-    for check in report.checks:
-        mark, style = _MARKS[check.status]
-        details = Text(check.summary)
-        if check.status in (Status.FAIL, Status.WARN, Status.UNKNOWN):
-            if check.evidence:
-                details.append(f"\n{check.evidence}", style="dim")
-            if check.hint:
-                details.append(f"\nhint: {check.hint}", style="cyan")
-        table.add_row(Text(mark, style=style), check.id, details)
+    for group, checks in report.groups.items():
+        for number, check in enumerate(checks):
+            mark, style = _MARKS[check.status]
+            details = Text(check.summary)
+            if check.status in (Status.FAIL, Status.WARN, Status.UNKNOWN):
+                if check.evidence:
+                    details.append(f"\n{check.evidence}", style="dim")
+                if check.hint:
+                    details.append(f"\nhint: {check.hint}", style="cyan")
+            name = f" {group}" if number == 0 else ""
+            table.add_row(name, Text(mark, style=style), check.id, details)
     return Group(title, table)
 
 
@@ -128,6 +131,7 @@ def health_json(reports: Iterable[HealthReport]) -> str:
             "checks": [
                 {
                     "id": check.id,
+                    "group": check.group.value,
                     "status": check.status.value,
                     "summary": check.summary,
                     "evidence": check.evidence,

@@ -91,4 +91,6 @@ def test_an_unreachable_host_has_a_report_of_its_own() -> None:
     shown = json.loads(health_json([report]))
     assert shown["schema_version"] == 1
     assert shown["hosts"][0]["status"] == "unreachable"
-    assert set(shown["hosts"][0]["checks"][0]) == {"id", "status", "summary", "evidence", "hint"}
+    assert set(shown["hosts"][0]["checks"][0]) == {
+        "id", "group", "status", "summary", "evidence", "hint",
+    }  # fmt: skip
