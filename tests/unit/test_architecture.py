@@ -21,6 +21,7 @@ MODULES = {_name(path): path for path in PACKAGE.rglob("*.py")}
 ORDER = [
     {"", "errors", "secret", "shell", "paths", "target", "units"},
     {"config"},
+    {"pipeline"},
     {"desired"},
     {"facts"},
     {"reach"},

@@ -1,0 +1,1 @@
+"""Drone pipelines: reading, planning, running."""
