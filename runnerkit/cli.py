@@ -9,7 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from runnerkit import __version__
-from runnerkit.commands import change, configure, look
+from runnerkit.commands import change, configure, look, pipeline
 from runnerkit.commands.shared import show_error
 from runnerkit.errors import ExitCode, RunnerkitError
 
@@ -48,6 +48,7 @@ app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options"
 )
 app.command()(change.down)
 app.command("config")(configure.show_config)
+app.add_typer(pipeline.app)
 
 
 def main() -> NoReturn:

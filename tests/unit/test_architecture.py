@@ -42,6 +42,7 @@ SHELL = {
     "cli", "roads", "config.loading", "change.apply", "change.archives", "collect.probe",
     "collect.server_probe", "engine.dial_stdio", "engine.own_docker", "engine.port",
     "report.files", "report.progress",
+    "pipeline.files",
     "commands.configure", "commands.look", "commands.shared", "reach.forwarding",
     "reach.host_keys", "reach.local", "reach.programs", "reach.ssh", "reach.ssh_channels",
     "reach.ssh_failures", "reach.streams",
@@ -100,7 +101,10 @@ def test_judging_reads_facts_and_reaches_nothing(module: str) -> None:
     assert "change.apply" not in own_imports(module)
 
 
-@pytest.mark.parametrize("libraries", [("fabric", "paramiko"), ("docker",), ("python_on_whales",)])
+@pytest.mark.parametrize(
+    "libraries",
+    [("fabric", "paramiko"), ("docker",), ("python_on_whales",), ("e2b_dockerfile_utils",)],
+)
 def test_each_way_out_has_one_module(libraries: tuple[str, ...]) -> None:
     assert len(set().union(*(importers(library) for library in libraries))) == 1
 
