@@ -3,6 +3,8 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Labs side by side: builds and boots wait more than they compute.
+LABS ?= 3
 
 .PHONY: demo test unit e2e soak lint lock docs clean
 
@@ -27,7 +29,7 @@ unit: $(VENV)/.ready /usr/sbin/sshd
 
 e2e: $(VENV)/.ready
 	$(BIN)/python -m tests.lab prepare
-	$(BIN)/python -m pytest -m "lab and not soak" -p no:randomly
+	$(BIN)/python -m pytest -m "lab and not soak" -p no:randomly -n $(LABS) --dist loadfile
 
 # What takes long: many random kills, many rounds. Not part of `make test`.
 soak: $(VENV)/.ready

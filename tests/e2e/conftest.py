@@ -8,15 +8,16 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.e2e.kit import Kit, Lab, lab_command
-
-ENGINES = {"host1": "docker:28.5-dind", "host2": "docker:26.1-dind", "host3": "docker:20.10-dind"}
+from tests.e2e.kit import ENGINES, Kit, Lab, lab_command
 
 
 @pytest.fixture(scope="session")
 def lab() -> Iterator[Lab]:
     """Three hosts with the registry, the git server and the Drone server; gone afterwards."""
     name = os.environ.get("RUNNERKIT_LAB", "test")
+    # Test files run side by side, each process with hosts of its own.
+    if worker := os.environ.get("PYTEST_XDIST_WORKER"):
+        name = f"{name}-{worker}"
     answer = lab_command(name, "up", "--hosts", "3", "--owner", str(os.getpid()))
     yield Lab(name, json.loads(answer.stdout))
     lab_command(name, "down")

@@ -15,6 +15,8 @@ from typing import Any
 
 import yaml
 
+ENGINES = {"host1": "docker:28.5-dind", "host2": "docker:26.1-dind", "host3": "docker:20.10-dind"}
+
 HERE = Path(__file__).parent
 PIPELINES = HERE / "pipelines"
 PROJECTS = HERE / "projects"
@@ -157,3 +159,11 @@ def until(condition: Callable[[], bool], seconds: float, what: str) -> None:
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {seconds} s: {what}")
         time.sleep(0.1)
+
+
+def only(kit: Kit, host: str) -> None:
+    """Let `host` alone take builds."""
+    for other in ENGINES:
+        if other != host:
+            kit("down", other, "--yes")
+    kit("up", host, "--yes")
