@@ -14,15 +14,20 @@ from pathlib import Path
 from threading import Lock
 from typing import TypeVar
 
-from runnerkit.change.apply import Executor
-from runnerkit.change.plan import Drain, Plan, diff, find_container
+from runnerkit.change.apply import Executor, Stack
+from runnerkit.change.journal import Owner
+from runnerkit.change.lock import hold_lock
+from runnerkit.change.manifest import read_manifest
+from runnerkit.change.plan import Plan, diff, without_waiting
 from runnerkit.change.progress import Progress
+from runnerkit.change.remote import Remote
+from runnerkit.change.teardown import teardown
 from runnerkit.collect.probe import collect
 from runnerkit.collect.server_probe import ServerLogin
 from runnerkit.config.effective import HostConfig
 from runnerkit.config.loading import resolve_secret
 from runnerkit.desired.shipped import compose_file
-from runnerkit.desired.state import RUNNER, DesiredState, build
+from runnerkit.desired.state import DesiredState, build
 from runnerkit.errors import ExitCode, HostError, RunnerkitError, UnreachableError
 from runnerkit.facts.host import HostFacts, traits_of
 from runnerkit.health.judge import SETTLING, judge
@@ -68,6 +73,14 @@ class Survey:
         return judge(self.desired, self.facts)
 
 
+@dataclass(frozen=True)
+class Changing:
+    """A host whose lock is held: what `Survey` tells, and the right to change it."""
+
+    survey: Survey
+    executor: Executor
+
+
 def rpc_secret(host: HostConfig, access: Access) -> Secret:
     """The secret that the runner shows the server. Raises ConfigError."""
     return resolve_secret(host.secret, where=f"hosts.{host.name}.secret", base=access.base)
@@ -106,6 +119,30 @@ def survey(host: HostConfig, access: Access, *, ask_server: bool = False) -> Ite
         yield _look(host, transport, login, ask_server=ask_server)
 
 
+@contextmanager
+def changing(
+    host: HostConfig,
+    access: Access,
+    owner: Owner,
+    progress: Progress,
+    *,
+    lock_wait: int = 0,
+) -> Iterator[Changing]:
+    """Take the host's lock, then look: nobody else changes it for as long as the block runs.
+
+    Waits at most `lock_wait` seconds for somebody else's change to end. Raises LockedError.
+    """
+    secret = rpc_secret(host, access)
+    login = ServerLogin(host.server, secret, host.tls_verify)
+    with (
+        reach(host, access) as transport,
+        hold_lock(transport, owner, progress, wait_seconds=lock_wait) as fence,
+    ):
+        found = _look(host, transport, login, ask_server=False)
+        stack = Stack(found.desired.paths, read_manifest(found.facts.system.file(MANIFEST)))
+        yield Changing(found, Executor(Remote(transport, fence), owner, stack, progress))
+
+
 def _look(
     host: HostConfig, transport: Transport, login: ServerLogin, *, ask_server: bool
 ) -> Survey:
@@ -122,15 +159,15 @@ def refuse_if_blocked(plan: Plan) -> None:
         raise HostError(f"{plan.host}: {blocker.message}", hint=blocker.hint)
 
 
-def carry_out(found: Survey, progress: Progress, *, force: bool = False) -> HealthReport:
+def carry_out(change: Changing, progress: Progress, *, force: bool = False) -> HealthReport:
     """Execute the plan, then look again until the host is well.
 
     Returns the last report; raises ActionError when an action fails.
     """
+    found = change.survey
     refuse_if_blocked(found.plan)
-    if found.plan.actions:
-        executor = Executor(found.host.name, found.transport, progress)
-        executor.execute(found.plan, manifest=found.facts.system.file(MANIFEST), force=force)
+    plan = without_waiting(found.plan) if force else found.plan
+    change.executor.execute(plan, force=force)
     return wait_until_well(found, progress)
 
 
@@ -158,33 +195,11 @@ def wait_until_well(
         sleep(POLL_SECONDS)
 
 
-def take_down(
-    found: Survey, progress: Progress, *, purge: tuple[str, ...] = (), force: bool = False
-) -> None:
+def take_down(change: Changing, *, purge: tuple[str, ...] = (), force: bool = False) -> None:
     """Drain the runner, remove the containers and, when given, delete the directories `purge`."""
-    host, facts = found.host.name, found.facts
-    executor = Executor(host, found.transport, progress)
-    runner = find_container(facts, RUNNER)
-    if runner is not None and runner.state == "running":
-        progress.begin(host, "drain the runner")
-        drain = Drain(found.desired.paths, runner.id, found.desired.drain_seconds, "down")
-        _ended(progress, host, lambda: executor.drain(drain, force=force))
-    if facts.system.files:
-        progress.begin(host, "stop the services")
-        directory = str(found.desired.paths.directory)
-        _ended(progress, host, lambda: executor.stop(directory))
-    if purge:
-        progress.begin(host, "delete data")
-        _ended(progress, host, lambda: executor.purge(purge))
-
-
-def _ended(progress: Progress, host: str, work: Callable[[], None]) -> None:
-    try:
-        work()
-    except BaseException:
-        progress.end(host, ok=False)
-        raise
-    progress.end(host, ok=True)
+    found = change.survey
+    plan = teardown(found.desired, found.facts, purge=purge)
+    change.executor.execute(without_waiting(plan) if force else plan, force=force)
 
 
 def on_each(

@@ -1,244 +1,160 @@
-"""Carrying out a plan: the only module that changes a host.
-
-Scripts are constants; what differs reaches them as arguments or on standard input, so nothing
-that a person wrote is ever part of a shell program, and no secret is ever an argument.
-"""
+"""Carrying out a plan: the only module that changes a host."""
 
 from __future__ import annotations
 
+import hashlib
 import io
 import tarfile
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 
-from runnerkit.change.archives import choose_archives
-from runnerkit.change.manifest import next_manifest, read_manifest
-from runnerkit.change.plan import (
+from runnerkit.change.actions import (
     Action,
+    ClearUp,
     Drain,
     InstallDocker,
     LoadImages,
     MakeDirectory,
-    Plan,
     PreloadImage,
     PullImage,
+    Purge,
+    RestoreFiles,
     StartDocker,
     StartServices,
+    StopServices,
     WriteFile,
     WriteManifest,
 )
+from runnerkit.change.archives import choose_archives
+from runnerkit.change.draining import drain
+from runnerkit.change.journal import Begun, Ended, Owner
+from runnerkit.change.manifest import Manifest, next_manifest
+from runnerkit.change.plan import Plan
 from runnerkit.change.progress import Progress
+from runnerkit.change.remote import Remote, last_lines
 from runnerkit.desired.state import ManagedFile
 from runnerkit.engine.port import DockerPort
-from runnerkit.errors import ActionError
-from runnerkit.facts.host import RemoteFile
-from runnerkit.paths import MANIFEST
-from runnerkit.reach.transport import Completed, Transport
+from runnerkit.errors import ActionError, LockedError, RunnerkitError, UnreachableError
+from runnerkit.paths import MANIFEST, StackPaths
 
 WAIT_FOR_DOCKER_SECONDS = 60
+DONE = "done"
 
-INSTALL = """
-set -eu
-export DEBIAN_FRONTEND=noninteractive
-apt-get update -q
-apt-get install -q -y --no-install-recommends -- "$@"
-"""
 
-# Arguments: repository URL, then the packages.
-INSTALL_FROM_REPOSITORY = """
-set -eu
-export DEBIAN_FRONTEND=noninteractive
-repository=$1
-shift
-apt-get update -q
-apt-get install -q -y --no-install-recommends ca-certificates curl
-install -d -m 0755 /etc/apt/keyrings
-curl -fsSL "$repository/gpg" -o /etc/apt/keyrings/docker.asc
-codename=$(. /etc/os-release && printf %s "$VERSION_CODENAME")
-printf 'deb [arch=%s signed-by=/etc/apt/keyrings/docker.asc] %s %s stable\\n' \
-    "$(dpkg --print-architecture)" "$repository" "$codename" >/etc/apt/sources.list.d/docker.list
-apt-get update -q
-apt-get install -q -y --no-install-recommends -- "$@"
-"""
+@dataclass(frozen=True)
+class Stack:
+    """What is changed: the stack's place, and the manifest that is there before."""
 
-# Argument: seconds to wait for the engine's first answer.
-START_DOCKER = """
-set -eu
-if [ -d /run/systemd/system ]; then
-    systemctl enable --now docker
-else
-    service docker start
-fi
-deadline=$(($(date +%s) + $1))
-until docker version --format '{{.Server.Version}}' >/dev/null 2>&1; do
-    if [ "$(date +%s)" -ge "$deadline" ]; then
-        docker version --format '{{.Server.Version}}'
-        exit 1
-    fi
-    sleep 0.2
-done
-"""
+    paths: StackPaths
+    manifest: Manifest | None
 
-# Argument: the directory. Standard input: a tar archive of the files with their modes.
-# The files of the generation before are kept beside, for going back by hand.
-WRITE_FILES = """
-set -eu
-umask 077
-directory=$1
-incoming=$directory/.incoming
-rm -rf -- "$incoming"
-mkdir -- "$incoming"
-tar -C "$incoming" --no-same-owner -xpf -
-sync
-if [ -f "$directory/manifest.json" ]; then
-    generation=$(sed -n 's/.*"generation": \\([0-9]*\\).*/\\1/p' "$directory/manifest.json")
-    kept=$directory/generations/${generation:-0}
-    if [ ! -d "$kept" ]; then
-        mkdir -p -- "$kept"
-        for name in compose.yml .env daemon.json runner.env manifest.json; do
-            if [ -f "$directory/$name" ]; then cp -p -- "$directory/$name" "$kept/"; fi
-        done
-    fi
-fi
-for file in "$incoming"/* "$incoming"/.[!.]*; do
-    if [ -f "$file" ]; then mv -f -- "$file" "$directory/"; fi
-done
-rmdir -- "$incoming"
-sync
-"""
-
-# Arguments: socket directory, container id. The marker comes first: a runner that got the signal
-# twice would kill its builds, so a lost signal is the smaller harm.
-DRAIN = """
-set -eu
-marker=$1/draining
-if [ "$(cat "$marker" 2>/dev/null)" != "$2" ]; then
-    mkdir -p -- "$1"
-    printf %s "$2" >"$marker"
-    # One that only keeps restarting cannot be signalled, and has nothing to finish.
-    docker kill --signal TERM "$2" >/dev/null 2>&1 || docker stop "$2" >/dev/null
-fi
-docker inspect --format '{{.State.Running}}' "$2" 2>/dev/null || echo gone
-"""
-
-# Arguments: the stack's directory, socket directory, seconds, then the services.
-START_SERVICES = """
-set -eu
-cd -- "$1"
-rm -f -- "$2/draining"
-seconds=$3
-shift 3
-exec docker compose up --detach --no-build --wait --wait-timeout "$seconds" -- "$@"
-"""
-
-# Arguments: the stack's directory.
-STOP_STACK = """
-set -eu
-cd -- "$1"
-exec docker compose down --remove-orphans
-"""
-
-# Arguments: what to delete.
-PURGE = """
-set -eu
-rm -rf -- "$@"
-"""
+    @property
+    def generation(self) -> int:
+        """The generation in force, 0 where there is none."""
+        return self.manifest.generation if self.manifest else 0
 
 
 class Executor:
-    """Does a plan's actions on one host, in order, and stops at the first that fails."""
+    """Does a plan's actions on one host, in order, and stops at the first that fails.
+
+    Before each action the journal on the host names it, so that whoever comes after a crash can
+    tell how far it came; the end of the plan is a line in the host's history.
+    """
 
     def __init__(
         self,
-        host: str,
-        transport: Transport,
+        remote: Remote,
+        owner: Owner,
+        stack: Stack,
         progress: Progress,
         *,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._host = host
-        self._transport = transport
+        self._remote = remote
+        self._host = remote.host
+        self._owner = owner
+        self._stack = stack
         self._progress = progress
         self._clock = clock
         self._sleep = sleep
 
-    def execute(self, plan: Plan, *, manifest: RemoteFile | None, force: bool = False) -> None:
-        """Carry out `plan`. `manifest` is the one on the host; `force` drains without waiting.
+    def execute(self, plan: Plan, *, force: bool = False) -> None:
+        """Carry out `plan`; `force` ends builds that still run when a drain's time is over.
 
         Raises ActionError naming the action; what came before it has been done.
         """
-        for group in _grouped(plan.actions):
+        groups = _grouped(plan.actions)
+        since = int(self._clock())
+        generation = self._stack.generation
+        for number, group in enumerate(groups, start=1):
             title = group[0].title if len(group) == 1 else f"write {len(group)} files"
             self._progress.begin(self._host, title)
             try:
-                self._perform(group, manifest, force=force)
-            except BaseException:
+                self._note(Begun(self._owner, since, title, number, len(groups)))
+                self._perform(group, force=force)
+            except BaseException as error:
                 self._progress.end(self._host, ok=False)
+                if _is_reported(error):
+                    self._record(generation, f"failed: {title}")
                 raise
             self._progress.end(self._host, ok=True)
+            generation = _generation_after(group, generation)
+        if groups:
+            self._record(generation, DONE)
 
-    def drain(self, drain: Drain, *, force: bool = False) -> None:
-        """Signal the runner once and wait until it has finished its stages.
+    def _note(self, begun: Begun) -> None:
+        directory = str(self._stack.paths.directory)
+        self._remote.script("journal", directory, begun.to_line(), doing="write the journal")
 
-        Raises ActionError after the timeout; the runner goes on draining. With `force` it is
-        killed instead, and its builds with it.
-        """
-        sockets = str(drain.paths.sockets)
-        deadline = self._clock() + drain.timeout_seconds
-        while True:
-            answer = self._script(DRAIN, sockets, drain.container, doing="drain the runner")
-            if answer.stdout.strip() != b"true":
-                return
-            if force:
-                self._run(["docker", "kill", drain.container], doing="stop the runner")
-                return
-            if self._clock() >= deadline:
-                raise ActionError(
-                    f"{self._host}: the runner still has stages running after "
-                    f"{drain.timeout_seconds} s; nothing was killed, and it takes no new ones",
-                    hint=f"run the same command again to go on waiting, or add --force to end "
-                    f"them; `runnerkit docker {self._host} -- ps` shows what runs",
-                )
-            self._progress.detail(self._host, "waiting for running stages")
-            self._sleep(1.0)
+    def _record(self, after: int, result: str) -> None:
+        ended = Ended(self._owner, int(self._clock()), self._stack.generation, after, result)
+        directory = str(self._stack.paths.directory)
+        # A history that cannot be written must not hide what it would have told.
+        with suppress(RunnerkitError):
+            self._remote.script("record", directory, ended.to_line(), doing="write the history")
 
-    def stop(self, directory: str) -> None:
-        """Remove the stack's containers; files and data stay."""
-        self._script(STOP_STACK, directory, doing="stop the stack")
-
-    def purge(self, places: Sequence[str]) -> None:
-        """Delete directories for good."""
-        self._script(PURGE, *places, doing="delete the stack's data")
-
-    def _perform(
-        self, group: Sequence[Action], manifest: RemoteFile | None, *, force: bool
+    def _perform(  # noqa: C901, PLR0912 - one arm for each action
+        self, group: Sequence[Action], *, force: bool
     ) -> None:
-        match group[0]:
+        remote = self._remote
+        match group[-1]:
             case InstallDocker(installation=what):
                 self._install(what.packages, what.repository)
             case StartDocker():
-                self._script(START_DOCKER, str(WAIT_FOR_DOCKER_SECONDS), doing="start docker")
+                remote.script("start_docker", str(WAIT_FOR_DOCKER_SECONDS), doing="start docker")
             case LoadImages() as load:
                 self._load(load)
             case PullImage(ref=ref):
-                self._pull(DockerPort(self._transport), ref)
+                self._pull(DockerPort(remote.transport), ref)
+            case PreloadImage(paths=paths, ref=ref):
+                self._pull(DockerPort(remote.transport, str(paths.docker_socket)), ref)
             case MakeDirectory(path=path, mode=mode):
-                self._run(["mkdir", "-p", "--", path], doing=f"make {path}")
-                self._run(["chmod", f"{mode:04o}", "--", path], doing=f"set the mode of {path}")
-                self._run(["chown", "root:root", "--", path], doing=f"set the owner of {path}")
-            case WriteFile(directory=directory) | WriteManifest(directory=directory):
-                self._write(directory, _contents(group, manifest, int(self._clock())))
-            case Drain() as drain:
-                self.drain(drain, force=force)
+                remote.script("make_directory", path, f"{mode:04o}", doing=f"make {path}")
+            case WriteManifest() as write:
+                self._write(write)
+            case RestoreFiles() as restore:
+                self._restore(restore)
+            case Drain() as what:
+                drain(
+                    remote, what, self._progress,
+                    force=force, clock=self._clock, sleep=self._sleep,
+                )  # fmt: skip
             case StartServices() as start:
                 self._start(start)
-            case PreloadImage(paths=paths, ref=ref):
-                self._pull(DockerPort(self._transport, str(paths.docker_socket)), ref)
+            case StopServices(paths=paths):
+                remote.script("stop_stack", str(paths.directory), doing="stop the stack")
+            case ClearUp(paths=paths):
+                directory = str(paths.directory)
+                remote.script(["generations", "clear_up"], directory, doing="clear up")
+            case Purge(places=places):
+                remote.script("purge", *places, doing="delete the stack's data")
 
     def _install(self, packages: Sequence[str], repository: str | None) -> None:
         arguments = [repository, *packages] if repository else list(packages)
-        script = INSTALL_FROM_REPOSITORY if repository else INSTALL
+        name = "install_from_repository" if repository else "install"
         tail: list[bytes] = []
 
         def on_output(chunk: bytes) -> None:
@@ -248,28 +164,27 @@ class Executor:
             if lines:
                 self._progress.detail(self._host, lines[-1])
 
-        code = self._transport.follow(["sh", "-c", script, "sh", *arguments], on_output)
-        if code:
+        if self._remote.follow(name, *arguments, on_output=on_output):
             raise ActionError(
                 f"{self._host}: installing {' '.join(packages)} failed: "
-                f"{_last_lines(b''.join(tail))}",
+                f"{last_lines(b''.join(tail))}",
                 hint="see whether `apt-get update` works on the host",
             )
 
     def _start(self, start: StartServices) -> None:
-        completed = self._shell(
-            START_SERVICES,
-            str(start.paths.directory),
-            str(start.paths.sockets),
-            str(start.timeout_seconds),
-            *start.services,
+        directory, sockets = str(start.paths.directory), str(start.paths.sockets)
+        completed = self._remote.attempt(
+            "start_services", directory, sockets, str(start.timeout_seconds), *start.services
         )
-        if completed.code:
-            raise ActionError(
-                f"{self._host}: the services did not become healthy: "
-                f"{_last_lines(completed.stderr or completed.stdout)}",
-                hint=f"`runnerkit logs {self._host} {start.services[0]}` shows what they said",
-            )
+        if completed.code == 0:
+            return
+        logs = self._remote.attempt("why_not_healthy", directory, *start.services).stdout
+        said = "".join(f"\n  {line}" for line in logs.decode(errors="replace").splitlines())
+        raise ActionError(
+            f"{self._host}: the services did not become healthy: "
+            f"{last_lines(completed.stderr or completed.stdout)}{said}",
+            hint=f"`runnerkit logs {self._host} {start.services[0]}` shows more",
+        )
 
     def _pull(self, port: DockerPort, ref: str) -> None:
         try:
@@ -285,7 +200,8 @@ class Executor:
         def on_progress(done: int, _: int) -> None:
             self._progress.update(self._host, sent + done, total)
 
-        port = DockerPort(self._transport, str(load.into.docker_socket) if load.into else None)
+        socket = str(load.into.docker_socket) if load.into else None
+        port = DockerPort(self._remote.transport, socket)
         try:
             for archive in archives:
                 port.load(archive, on_progress)
@@ -293,49 +209,56 @@ class Executor:
         finally:
             port.close()
 
-    def _write(self, directory: str, files: Iterable[ManagedFile]) -> None:
-        self._script(WRITE_FILES, directory, stdin=_archive(files), doing=f"write to {directory}")
+    def _write(self, write: WriteManifest) -> None:
+        manifest = next_manifest(self._stack.manifest, write.files, int(self._clock()))
+        record = ManagedFile(MANIFEST, manifest.to_bytes(), 0o644)
+        archive = _archive([*write.files, record])
+        directory = str(write.paths.directory)
+        self._remote.script(
+            ["generations", "write_files"],
+            directory, str(manifest.generation), str(write.keep),
+            hashlib.sha256(archive).hexdigest(), *write.images,
+            stdin=archive, doing=f"write to {directory}",
+        )  # fmt: skip
 
-    def _script(self, script: str, *arguments: str, stdin: bytes = b"", doing: str) -> Completed:
-        return self._checked(self._shell(script, *arguments, stdin=stdin), doing)
+    def _restore(self, restore: RestoreFiles) -> None:
+        self._remote.script(
+            ["generations", "restore_files"],
+            str(restore.paths.directory), str(restore.generation),
+            str(restore.number), str(restore.keep),
+            stdin=restore.manifest, doing=restore.title,
+        )  # fmt: skip
 
-    def _shell(self, script: str, *arguments: str, stdin: bytes = b"") -> Completed:
-        return self._transport.run(["sh", "-c", script, "sh", *arguments], stdin)
 
-    def _run(self, argv: Sequence[str], *, doing: str) -> Completed:
-        return self._checked(self._transport.run(argv), doing)
-
-    def _checked(self, completed: Completed, doing: str) -> Completed:
-        if completed.code:
-            raise ActionError(
-                f"{self._host}: could not {doing}: {_last_lines(completed.stderr)}",
-                hint="mend what the message names, then run the same command again",
-            )
-        return completed
+def _is_reported(error: BaseException) -> bool:
+    """Whether the host itself said that an action failed; anything else may be half done."""
+    return isinstance(error, RunnerkitError) and not isinstance(
+        error, UnreachableError | LockedError
+    )
 
 
 def _grouped(actions: Iterable[Action]) -> list[list[Action]]:
-    """Neighbouring file actions as one: they travel in one archive and land together."""
+    """The files of a generation as one: they travel in one archive and land together.
+
+    A plan names each changed file before the manifest, which carries them all.
+    """
     groups: list[list[Action]] = []
     for action in actions:
-        files = isinstance(action, WriteFile | WriteManifest)
-        if files and groups and isinstance(groups[-1][0], WriteFile):
+        if groups and isinstance(groups[-1][-1], WriteFile):
             groups[-1].append(action)
         else:
             groups.append([action])
     return groups
 
 
-def _contents(
-    group: Iterable[Action], manifest: RemoteFile | None, now: int
-) -> Iterable[ManagedFile]:
-    for action in group:
-        match action:
-            case WriteFile(file=file):
-                yield file
-            case WriteManifest(files=files):
-                content = next_manifest(read_manifest(manifest), files, now).to_bytes()
-                yield ManagedFile(MANIFEST, content, 0o644)
+def _generation_after(group: Sequence[Action], before: int) -> int:
+    match group[-1]:
+        case WriteManifest():
+            return before + 1
+        case RestoreFiles(number=number):
+            return number
+        case _:
+            return before
 
 
 def _archive(files: Iterable[ManagedFile]) -> bytes:
@@ -346,8 +269,3 @@ def _archive(files: Iterable[ManagedFile]) -> bytes:
             member.size, member.mode = len(file.content), file.mode
             archive.addfile(member, io.BytesIO(file.content))
     return buffer.getvalue()
-
-
-def _last_lines(output: bytes, count: int = 3) -> str:
-    lines = [line.strip() for line in output.decode(errors="replace").splitlines() if line.strip()]
-    return " | ".join(lines[-count:]) or "it said nothing"

@@ -1,194 +1,39 @@
 """The difference between what should be and what is, as a list of actions a person can read.
 
 Order matters and is decided here: what takes long and disturbs nobody first (packages, images),
-then the files, then draining, and only then the services.
+then draining, then the files, and only then the services.
 """
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 
+from runnerkit.change.actions import (
+    Action,
+    ClearUp,
+    Drain,
+    InstallDocker,
+    LoadImages,
+    MakeDirectory,
+    PreloadImage,
+    PullImage,
+    StartDocker,
+    StartServices,
+    WriteFile,
+    WriteManifest,
+)
+from runnerkit.change.journal import interrupted
 from runnerkit.change.manifest import manifest_is_current
 from runnerkit.change.packages import Blocker, Installation, docker_installation, host_blockers
 from runnerkit.config.image_ref import familiar
 from runnerkit.desired.state import DIND, RUNNER, DesiredState, ManagedFile, ServiceName
 from runnerkit.facts.daemon import ContainerFacts, DaemonFacts
 from runnerkit.facts.host import HostFacts, RemoteFile
-from runnerkit.paths import DIGEST_LABEL, StackPaths
+from runnerkit.paths import DIGEST_LABEL
 
 DIRECTORY_MODE = 0o750
 SPACE_TO_BEGIN = 2 << 30
-
-
-@dataclass(frozen=True)
-class InstallDocker:
-    """Install packages with apt."""
-
-    installation: Installation
-    reason: str
-
-    @property
-    def title(self) -> str:
-        """One line for the plan."""
-        origin = self.installation.repository
-        names = " ".join(self.installation.packages)
-        return f"install {names}" + (f" from {origin}" if origin else "")
-
-
-@dataclass(frozen=True)
-class StartDocker:
-    """Start the host's Docker service, now and at boot."""
-
-    reason: str
-    title: str = "start the docker service"
-
-
-@dataclass(frozen=True)
-class LoadImages:
-    """Send image archives from this machine to the host's engine, or into the runner's daemon.
-
-    `into` is the stack whose daemon gets them, None for the host's own engine.
-    """
-
-    directory: Path
-    refs: tuple[str, ...]
-    reason: str
-    into: StackPaths | None = None
-
-    @property
-    def title(self) -> str:
-        """One line for the plan."""
-        where = " into dind" if self.into else ""
-        return f"load {' '.join(self.refs)} from {self.directory}{where}"
-
-
-@dataclass(frozen=True)
-class PullImage:
-    """Let the host's engine pull an image."""
-
-    ref: str
-    reason: str
-
-    @property
-    def title(self) -> str:
-        """One line for the plan."""
-        return f"pull {self.ref}"
-
-
-@dataclass(frozen=True)
-class MakeDirectory:
-    """Make the stack's directory, root's alone."""
-
-    path: str
-    mode: int
-    reason: str
-
-    @property
-    def title(self) -> str:
-        """One line for the plan."""
-        return f"directory {self.path} {self.mode:04o}"
-
-
-@dataclass(frozen=True)
-class WriteFile:
-    """Put one file in place, whole or not at all."""
-
-    directory: str
-    file: ManagedFile
-    before: RemoteFile | None
-    reason: str
-
-    @property
-    def title(self) -> str:
-        """One line for the plan."""
-        return f"write {self.directory}/{self.file.name}"
-
-    def diff(self) -> tuple[str, ...]:
-        """Unified diff without line ends; a secret file shows nothing of itself."""
-        if self.file.secret:
-            return ()
-        old = self.before.content if self.before and self.before.content is not None else b""
-        return tuple(
-            difflib.unified_diff(
-                old.decode(errors="replace").splitlines(),
-                self.file.content.decode(errors="replace").splitlines(),
-                "on the host" if self.before else "(none)",
-                "new",
-                n=1,
-                lineterm="",
-            )
-        )
-
-
-@dataclass(frozen=True)
-class WriteManifest:
-    """Record what was written, by which version, as which generation."""
-
-    directory: str
-    files: tuple[ManagedFile, ...]
-    reason: str
-
-    @property
-    def title(self) -> str:
-        """One line for the plan."""
-        return f"write {self.directory}/manifest.json"
-
-
-@dataclass(frozen=True)
-class Drain:
-    """End the runner's polling and wait until its running stages are done. Kills nothing."""
-
-    paths: StackPaths
-    container: str
-    timeout_seconds: int
-    reason: str
-    title: str = "drain the runner"
-
-
-@dataclass(frozen=True)
-class StartServices:
-    """`docker compose up` of these services, until they are healthy."""
-
-    paths: StackPaths
-    services: tuple[ServiceName, ...]
-    timeout_seconds: int
-    reason: str
-
-    @property
-    def title(self) -> str:
-        """One line for the plan."""
-        return f"start {' and '.join(self.services)}"
-
-
-@dataclass(frozen=True)
-class PreloadImage:
-    """Pull an image into the runner's own daemon, so that the first pipeline need not."""
-
-    paths: StackPaths
-    ref: str
-    reason: str
-
-    @property
-    def title(self) -> str:
-        """One line for the plan."""
-        return f"preload {self.ref} into dind"
-
-
-Action = (
-    InstallDocker
-    | StartDocker
-    | LoadImages
-    | PullImage
-    | MakeDirectory
-    | WriteFile
-    | WriteManifest
-    | Drain
-    | StartServices
-    | PreloadImage
-)
 
 
 @dataclass(frozen=True)
@@ -209,15 +54,31 @@ def diff(desired: DesiredState, facts: HostFacts) -> Plan:
     if blockers:
         return Plan(desired.host, (), tuple(blockers))
     actions: list[Action] = []
+    if begun := interrupted(facts.system):
+        reason = f"{begun.owner} was interrupted at `{begun.step}`"
+        actions.append(ClearUp(desired.paths, reason))
     if isinstance(installation, Installation):
         actions.append(InstallDocker(installation, _install_reason(facts)))
     if not isinstance(facts.outer, DaemonFacts):
         actions.append(StartDocker("the engine does not answer"))
     actions += _images(desired, facts)
+    draining, starting = _services(desired, facts)
+    actions += draining
     actions += _files(desired, facts)
-    actions += _services(desired, facts)
+    actions += starting
     actions += _preload(desired, facts)
     return Plan(desired.host, tuple(actions))
+
+
+def without_waiting(plan: Plan) -> Plan:
+    """The same plan with no patience for running stages: for those who force it."""
+    return replace(
+        plan,
+        actions=tuple(
+            replace(action, timeout_seconds=0) if isinstance(action, Drain) else action
+            for action in plan.actions
+        ),
+    )
 
 
 def find_container(facts: HostFacts, service: str) -> ContainerFacts | None:
@@ -254,6 +115,12 @@ def service_problem(desired: DesiredState, facts: HostFacts, service: ServiceNam
     return None
 
 
+def write_manifest(desired: DesiredState, reason: str) -> WriteManifest:
+    """The action that makes the desired files the next generation."""
+    images = tuple(dict.fromkeys(desired.images.values()))
+    return WriteManifest(desired.paths, desired.files, images, desired.keep_generations, reason)
+
+
 def _is_set_up(facts: HostFacts) -> bool:
     return find_container(facts, DIND) is not None
 
@@ -284,20 +151,31 @@ def _files(desired: DesiredState, facts: HostFacts) -> Iterator[Action]:
             changed = True
             yield WriteFile(directory, file, found, problem)
     if changed or not manifest_is_current(system.file("manifest.json"), desired.files):
-        yield WriteManifest(directory, desired.files, "records these files")
+        yield write_manifest(desired, "records these files")
 
 
-def _services(desired: DesiredState, facts: HostFacts) -> Iterator[Action]:
+def _services(
+    desired: DesiredState, facts: HostFacts
+) -> tuple[tuple[Action, ...], tuple[Action, ...]]:
+    """What comes before the files are switched, and what comes after."""
     problems = {name: service_problem(desired, facts, name) for name in (DIND, RUNNER)}
     needed = tuple(name for name in (DIND, RUNNER) if problems[name])
     if not needed:
-        return
+        return (), ()
     reason = "; ".join(text for text in problems.values() if text)
-    runner = find_container(facts, RUNNER)
-    if runner is not None and runner.state in ("running", "restarting", "paused"):
-        yield Drain(desired.paths, runner.id, desired.drain_seconds, reason)
+    draining = drain_action(desired, facts, reason)
+    if draining:
         needed = (DIND, RUNNER)  # a drained runner has to be started again, whatever else is needed
-    yield StartServices(desired.paths, needed, desired.health_seconds, reason)
+    start = StartServices(desired.paths, needed, desired.health_seconds, reason)
+    return draining, (start,)
+
+
+def drain_action(desired: DesiredState, facts: HostFacts, reason: str) -> tuple[Drain, ...]:
+    """What must come before anything that stops the runner or its daemon; () for none to drain."""
+    runner = find_container(facts, RUNNER)
+    if runner is None or runner.state not in ("running", "restarting", "paused"):
+        return ()
+    return (Drain(desired.paths, runner.id, desired.drain_seconds, reason),)
 
 
 def _preload(desired: DesiredState, facts: HostFacts) -> Iterator[Action]:

@@ -73,5 +73,12 @@ if [ -d "$stack" ]; then
         say file "$name" "$(stat -c %a -- "$file")" "$(stat -c %U:%G -- "$file")" "${sum%% *}" "$content"
     done
 fi
+if [ -f "$stack/journal.json" ]; then say journal "$(cat "$stack/journal.json")"; fi
+lock=$(dirname -- "$sockets")
+process=$(sed -n 2p "$lock/.holder" 2>/dev/null)
+# Who holds the lock has it open; the record alone may be that of somebody long gone.
+if [ -n "$process" ] && [ "$(readlink "/proc/$process/fd/9" 2>/dev/null)" = "$lock/.lock" ]; then
+    say lock_owner "$(sed -n 3p "$lock/.holder")"
+fi
 if [ -f "$sockets/draining" ]; then say draining "$(cat "$sockets/draining")"; fi
 echo end

@@ -13,10 +13,13 @@ from runnerkit.commands.shared import (
     HostArgument,
     HostsArgument,
     JsonOption,
+    LockWaitOption,
     YesOption,
     confirm,
     load,
     one,
+    owner,
+    seconds,
     select,
     show_error,
 )
@@ -26,7 +29,7 @@ if TYPE_CHECKING:
     from runnerkit.change.plan import Plan
     from runnerkit.config.effective import HostConfig
     from runnerkit.health.model import HealthReport
-    from runnerkit.roads import Survey
+    from runnerkit.roads import Changing
 
 # What a command needs is imported in it: `--help` must not wait for paramiko.
 # ruff: noqa: PLC0415
@@ -70,6 +73,7 @@ def up(
     config: ConfigOption = None,
     yes: YesOption = False,
     force: ForceOption = False,
+    lock_wait: LockWaitOption = None,
     accept_new_host_key: AcceptOption = False,
 ) -> None:
     """Make the hosts what the configuration says: plan, ask, execute, wait until healthy."""
@@ -77,30 +81,34 @@ def up(
 
     from runnerkit.report.progress import progress_for_terminal
     from runnerkit.report.screens import health_text, plan_text, stdout_console
-    from runnerkit.roads import carry_out, on_each, survey, worst
+    from runnerkit.roads import carry_out, changing, on_each, worst
 
     loaded, access = load(config, accept_new_host_key)
     selected = select(loaded, hosts)
+    patience = seconds(lock_wait, "--lock-wait") or 0
     console = stdout_console()
     progress = progress_for_terminal()
     with ExitStack() as connections:
 
-        def look(chosen: HostConfig) -> Survey:
-            return connections.enter_context(survey(chosen, access))
+        def begin(chosen: HostConfig) -> Changing:
+            me = owner("up")
+            return connections.enter_context(
+                changing(chosen, access, me, progress, lock_wait=patience)
+            )
 
-        found, errors = on_each(selected, look)
+        found, errors = on_each(selected, begin)
         for item in found.values():
-            console.print(plan_text(item.plan))
+            console.print(plan_text(item.survey.plan))
         codes = [show_error(error) for error in errors.values()]
-        codes += [ExitCode.ERROR for item in found.values() if item.plan.blockers]
-        pending = {n: f for n, f in found.items() if f.plan.actions}
+        codes += [ExitCode.ERROR for item in found.values() if item.survey.plan.blockers]
+        pending = {n: f for n, f in found.items() if f.survey.plan.actions}
         if pending:
             confirm(f"Change {', '.join(pending)}?", yes=yes)
 
         def change(chosen: HostConfig) -> HealthReport:
             return carry_out(pending[chosen.name], progress, force=force)
 
-        reports, failures = on_each([f.host for f in pending.values()], change)
+        reports, failures = on_each([f.survey.host for f in pending.values()], change)
     console.print(health_text(reports.values()))
     codes += [show_error(error) for error in failures.values()]
     codes += [report.exit_code for report in reports.values()]
@@ -115,19 +123,23 @@ def down(
     ] = False,
     yes: YesOption = False,
     force: ForceOption = False,
+    lock_wait: LockWaitOption = None,
     accept_new_host_key: AcceptOption = False,
 ) -> None:
     """Drain and stop the runner and its daemon; with --purge also delete their data."""
     from runnerkit.report.progress import progress_for_terminal
-    from runnerkit.roads import survey, take_down
+    from runnerkit.roads import changing, take_down
 
     loaded, access = load(config, accept_new_host_key)
-    with survey(one(loaded, host), access) as found:
-        paths = found.desired.paths
+    progress = progress_for_terminal()
+    patience = seconds(lock_wait, "--lock-wait") or 0
+    chosen = one(loaded, host)
+    with changing(chosen, access, owner("down"), progress, lock_wait=patience) as change:
+        paths = change.survey.desired.paths
         places = tuple(str(place) for place in (paths.directory, paths.data, paths.sockets))
         question = f"Stop the runner on {host}?"
         if purge:
             question = f"Stop the runner on {host} and delete {', '.join(places)} for good?"
         confirm(question, yes=yes)
-        take_down(found, progress_for_terminal(), purge=places if purge else (), force=force)
+        take_down(change, purge=places if purge else (), force=force)
     typer.echo(f"{host}: stopped" + (", data deleted" if purge else "; data kept"))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import getpass
 import os
+import socket
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,6 +14,7 @@ import typer
 from runnerkit.errors import ConfigError, ExitCode, RunnerkitError
 
 if TYPE_CHECKING:
+    from runnerkit.change.journal import Owner
     from runnerkit.config.effective import Config, HostConfig
     from runnerkit.roads import Access
 
@@ -27,6 +30,10 @@ HostsArgument = Annotated[list[str] | None, typer.Argument(help="Hosts; all when
 HostArgument = Annotated[str, typer.Argument(help="A host of the configuration.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable, versioned.")]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+LockWaitOption = Annotated[
+    str | None,
+    typer.Option("--lock-wait", metavar="DURATION", help="Wait so long for another change to end."),
+]
 ForceOption = Annotated[bool, typer.Option("--force", help="End running builds, do not wait.")]
 AcceptOption = Annotated[
     bool,
@@ -61,6 +68,29 @@ def load(config: Path | None, accept_new_host_key: bool) -> tuple[Config, Access
         ask_host_key=one_at_a_time(lambda question: typer.confirm(question, err=True)),
         ask_password=one_at_a_time(ask_password),
     )
+
+
+def owner(command: str) -> Owner:
+    """Who this is, for others who find the host locked or a change interrupted."""
+    from runnerkit.change.journal import Owner
+
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a uid without a name
+        user = str(os.getuid())
+    return Owner(f"{user}@{socket.gethostname()}", os.getpid(), command)
+
+
+def seconds(text: str | None, option: str) -> int | None:
+    """A duration from the command line. Raises ConfigError naming the `option`."""
+    from runnerkit.units import Duration
+
+    if text is None:
+        return None
+    try:
+        return int(Duration.parse(text))
+    except ValueError as error:
+        raise ConfigError(f"{option} {error}", hint=f"e.g. {option} 10m") from None
 
 
 def select(config: Config, names: list[str] | None) -> tuple[HostConfig, ...]:

@@ -253,6 +253,9 @@ class HostSettings(SharedSettings):
     connect_timeout: Annotated[Duration, bounded("1s", "5m")] = Field(
         Duration(5), description="How long a connection may take."
     )
+    keep_generations: int = Field(
+        10, strict=True, ge=2, le=1000, description="Sets of files kept on the host for rollback."
+    )
     runner: RunnerSettings = Field(RunnerSettings(), description="The runner itself.")
     docker: DockerSettings = Field(DockerSettings(), description="The runner's Docker daemon.")
     cache: CacheSettings = Field(CacheSettings(), description="The build cache.")

@@ -65,6 +65,7 @@ class DesiredState:
     capacity: int
     drain_seconds: int
     health_seconds: int
+    keep_generations: int
 
     def file(self, name: str) -> ManagedFile:
         """The file called `name`; raises KeyError."""
@@ -107,6 +108,7 @@ def build(
         capacity=host.runner.capacity,
         drain_seconds=int(host.runner.drain_timeout),
         health_seconds=int(host.docker.health_timeout),
+        keep_generations=host.keep_generations,
     )
 
 

@@ -66,6 +66,8 @@ class SystemFacts:
     data_disk: Disk | None = None
     directory_mode: int | None = None
     draining: str | None = None
+    journal: str | None = None
+    lock_owner: str | None = None
     files: tuple[RemoteFile, ...] = ()
 
     def file(self, name: str) -> RemoteFile | None:
@@ -136,6 +138,8 @@ def parse_system(answer: str) -> SystemFacts:
         data_disk=raw.disks.get("data"),
         directory_mode=_octal(values.get("directory_mode")),
         draining=values.get("draining") or None,
+        journal=values.get("journal") or None,
+        lock_owner=values.get("lock_owner") or None,
         files=tuple(raw.files),
     )
 

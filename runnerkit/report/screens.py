@@ -10,7 +10,8 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from runnerkit.change.plan import Action, Plan, WriteFile
+from runnerkit.change.actions import Action, WriteFile
+from runnerkit.change.plan import Plan
 from runnerkit.errors import RunnerkitError
 from runnerkit.health.model import HealthReport, Status
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import io
 import tarfile
 from collections.abc import Callable, Iterable, Sequence
@@ -9,21 +10,35 @@ from pathlib import Path
 
 import pytest
 
-from runnerkit.change.apply import DRAIN, START_SERVICES, WRITE_FILES, Executor
-from runnerkit.change.plan import Drain, Plan, StartServices, diff
-from runnerkit.errors import ActionError
+from runnerkit.change.actions import Drain, StartServices
+from runnerkit.change.apply import Executor, Stack
+from runnerkit.change.journal import Owner, read_begun, read_history
+from runnerkit.change.plan import Plan, diff
+from runnerkit.change.remote import Fence, Remote
+from runnerkit.change.scripts import script
+from runnerkit.errors import ActionError, ConnectionLostError, LockedError
+from runnerkit.paths import stack_paths
 from runnerkit.reach.transport import ByteStream, Completed
 from runnerkit.report.progress import Silent
 from tests.unit.builders import converged, desired_for, with_docker
+
+WRITE_FILES = "\n".join([script("generations"), script("write_files")])
+DRAIN, END_BUILDS, JOURNAL, RECORD, START_SERVICES, WHY = (
+    script(name)
+    for name in (
+        "drain", "end_builds", "journal", "record", "start_services", "why_not_healthy",
+    )
+)  # fmt: skip
+OWNER = Owner("ops@laptop", 4711, "up")
 
 
 @dataclass
 class ScriptedHost:
     """Answers the scripts that it was told about and fails on any other program."""
 
-    answers: dict[str, list[Completed]]
+    answers: dict[str, list[Completed | Exception]]
     name: str = "forge"
-    ran: list[tuple[tuple[str, ...], bytes]] = field(default_factory=list)
+    ran: list[tuple[str, tuple[str, ...], bytes]] = field(default_factory=list)
 
     def run(
         self,
@@ -33,16 +48,20 @@ class ScriptedHost:
         timeout: float | None = None,  # noqa: ARG002 - part of the protocol
     ) -> Completed:
         assert isinstance(stdin, bytes)
-        self.ran.append((tuple(argv), stdin))
-        key = argv[2] if argv[:2] == ["sh", "-c"] else " ".join(argv[:2])
-        answers = self.answers[key]
-        return answers.pop(0) if len(answers) > 1 else answers[0]
+        assert list(argv[:6]) == ["sh", "-c", script("fenced"), "sh", "/run/runnerkit", "token"]
+        program = argv[6]
+        self.ran.append((program, tuple(argv[7:]), stdin))
+        answers = self.answers[program]
+        answer = answers.pop(0) if len(answers) > 1 else answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
     def follow(self, argv: Sequence[str], on_output: Callable[[bytes], None]) -> int:
         raise AssertionError(f"not scripted: {argv} {on_output}")
 
     def stream(self, argv: Sequence[str]) -> ByteStream:
-        raise AssertionError(f"not scripted: {argv}")
+        raise OSError(f"no daemon answers {argv}")
 
     def forward(self, argv: Sequence[str], path: Path) -> AbstractContextManager[Path]:
         raise AssertionError(f"not scripted: {argv} {path}")
@@ -50,25 +69,45 @@ class ScriptedHost:
     def close(self) -> None:
         raise AssertionError("not the executor's to close")
 
+    def arguments(self, program: str) -> list[tuple[str, ...]]:
+        return [arguments for ran, arguments, _ in self.ran if ran == program]
+
+    def history(self) -> list[str]:
+        lines = [arguments[1] for arguments in self.arguments(RECORD)]
+        return [change.result for line in lines for change in read_history(line)]
+
 
 def ok(text: str = "") -> Completed:
     return Completed(0, text.encode(), b"")
 
 
-def executor(host: ScriptedHost) -> Executor:
+def failed(text: str, code: int = 1) -> Completed:
+    return Completed(code, b"", text.encode())
+
+
+def a_host(answers: dict[str, list[Completed | Exception]]) -> ScriptedHost:
+    return ScriptedHost({JOURNAL: [ok()], RECORD: [ok()], **answers})
+
+
+def execute(host: ScriptedHost, plan: Plan, *, force: bool = False) -> None:
     seconds = iter(range(10_000))
-    return Executor(
-        "forge", host, Silent(), clock=lambda: float(next(seconds)), sleep=lambda _: None
-    )
+    stack = Stack(stack_paths("main", "/var/lib/runnerkit"), None)
+    Executor(
+        Remote(host, Fence("token")), OWNER, stack, Silent(),
+        clock=lambda: float(next(seconds)), sleep=lambda _: None,
+    ).execute(plan, force=force)  # fmt: skip
 
 
-def test_files_travel_in_one_archive_with_their_modes(tmp_path: Path) -> None:
-    host = ScriptedHost({WRITE_FILES: [ok()]})
+def test_a_generation_travels_in_one_archive_that_is_checked_by_its_digest(tmp_path: Path) -> None:
+    host = a_host({WRITE_FILES: [ok()]})
     plan = diff(desired_for(tmp_path), with_docker())
     files = [action for action in plan.actions if action.title.startswith("write ")]
-    executor(host).execute(Plan("forge", tuple(files)), manifest=None)
-    [(argv, stdin)] = host.ran
-    assert "wo#rd" not in " ".join(argv)
+    execute(host, Plan("forge", tuple(files)))
+    [(arguments, stdin)] = [(a, stdin) for ran, a, stdin in host.ran if ran == WRITE_FILES]
+    assert "wo#rd" not in " ".join(arguments)
+    assert arguments[:4] == (
+        "/srv/runnerkit/main", "1", "10", hashlib.sha256(stdin).hexdigest(),
+    )  # fmt: skip
     with tarfile.open(fileobj=io.BytesIO(stdin)) as archive:
         modes = {member.name: member.mode for member in archive.getmembers()}
     assert modes == {
@@ -80,41 +119,75 @@ def test_files_travel_in_one_archive_with_their_modes(tmp_path: Path) -> None:
     }
 
 
+def start(tmp_path: Path) -> StartServices:
+    return StartServices(desired_for(tmp_path).paths, ("dind", "runner"), 120, "reason")
+
+
 def test_a_failed_action_stops_the_plan_and_says_what_the_host_said(tmp_path: Path) -> None:
-    desired = desired_for(tmp_path)
-    failed = Completed(1, b"", b"line\ncontainer runnerkit-main-dind-1 is unhealthy\n")
-    host = ScriptedHost({START_SERVICES: [failed]})
-    start = StartServices(desired.paths, ("dind", "runner"), 120, "reason")
-    with pytest.raises(ActionError, match="dind-1 is unhealthy"):
-        executor(host).execute(Plan("forge", (start, start)), manifest=None)
-    assert len(host.ran) == 1
+    said = ok("dind is running, unhealthy; its last lines:\nno space left on device\n")
+    host = a_host({START_SERVICES: [failed("dind-1 is unhealthy\n")], WHY: [said]})
+    with pytest.raises(ActionError, match=r"(?s)dind-1 is unhealthy.*no space left"):
+        execute(host, Plan("forge", (start(tmp_path), start(tmp_path))))
+    assert len(host.arguments(START_SERVICES)) == 1
+    assert host.history() == ["failed: start dind and runner"]
+
+
+def test_every_action_is_in_the_journal_before_it_begins(tmp_path: Path) -> None:
+    host = a_host({DRAIN: [ok("gone\n")], START_SERVICES: [ok()]})
+    execute(host, Plan("forge", (draining(tmp_path, 5), start(tmp_path))))
+    assert [ran for ran, _, _ in host.ran] == [JOURNAL, DRAIN, JOURNAL, START_SERVICES, RECORD]
+    begun = [read_begun(line) for _, line in host.arguments(JOURNAL)]
+    assert [item and (item.step, item.number, item.of, item.owner) for item in begun] == [
+        ("drain the runner", 1, 2, OWNER),
+        ("start dind and runner", 2, 2, OWNER),
+    ]
+    assert host.history() == ["done"]
+
+
+def test_a_lost_connection_leaves_the_journal_for_the_next_one(tmp_path: Path) -> None:
+    host = a_host({START_SERVICES: [ConnectionLostError("the connection was lost")]})
+    with pytest.raises(ConnectionLostError):
+        execute(host, Plan("forge", (start(tmp_path),)))
+    assert host.history() == []
+
+
+def test_who_has_lost_the_lock_changes_nothing_more(tmp_path: Path) -> None:
+    host = a_host({JOURNAL: [failed("", code=75)]})
+    with pytest.raises(LockedError, match="lock was taken away"):
+        execute(host, Plan("forge", (start(tmp_path),)))
+    assert [ran for ran, _, _ in host.ran] == [JOURNAL]
 
 
 def draining(tmp_path: Path, seconds: int) -> Drain:
     return Drain(desired_for(tmp_path).paths, "runner-id", seconds, "reason")
 
 
+def drain(host: ScriptedHost, what: Drain, *, force: bool = False) -> None:
+    execute(host, Plan("forge", (what,)), force=force)
+
+
 def test_draining_waits_until_the_runner_is_done(tmp_path: Path) -> None:
-    host = ScriptedHost({DRAIN: [ok("true\n"), ok("true\n"), ok("false\n")]})
-    executor(host).drain(draining(tmp_path, 3600))
-    assert len(host.ran) == 3
+    host = a_host({DRAIN: [ok("true\n"), ok("true\n"), ok("false\n")]})
+    drain(host, draining(tmp_path, 3600))
+    assert len(host.arguments(DRAIN)) == 3
 
 
 def test_a_drain_that_takes_too_long_kills_nothing(tmp_path: Path) -> None:
-    host = ScriptedHost({DRAIN: [ok("true\n")]})
+    host = a_host({DRAIN: [ok("true\n")]})
     with pytest.raises(ActionError, match="nothing was killed"):
-        executor(host).drain(draining(tmp_path, 5))
-    assert {argv[2] for argv, _ in host.ran} == {DRAIN}
+        drain(host, draining(tmp_path, 5))
+    assert {ran for ran, _, _ in host.ran} == {DRAIN, JOURNAL, RECORD}
 
 
-def test_force_ends_what_still_runs(tmp_path: Path) -> None:
-    host = ScriptedHost({DRAIN: [ok("true\n")], "docker kill": [ok()]})
-    executor(host).drain(draining(tmp_path, 3600), force=True)
-    assert host.ran[-1][0] == ("docker", "kill", "runner-id")
+def test_force_ends_what_still_runs_when_the_time_is_over(tmp_path: Path) -> None:
+    host = a_host({DRAIN: [ok("true\n")], END_BUILDS: [ok()]})
+    drain(host, draining(tmp_path, 5), force=True)
+    assert len(host.arguments(DRAIN)) > 1
+    assert host.arguments(END_BUILDS) == [("/run/runnerkit/main", "runner-id")]
 
 
 def test_a_converged_host_is_left_alone(tmp_path: Path) -> None:
     host = ScriptedHost({})
     desired = desired_for(tmp_path)
-    executor(host).execute(diff(desired, converged(desired)), manifest=None)
+    execute(host, diff(desired, converged(desired)))
     assert host.ran == []

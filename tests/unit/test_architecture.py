@@ -39,7 +39,8 @@ RANK = {place: rank for rank, places in enumerate(ORDER) for place in places}
 
 # The modules that act; every other one is pure.
 SHELL = {
-    "cli", "roads", "config.loading", "change.apply", "change.archives", "collect.probe",
+    "cli", "roads", "config.loading", "change.apply", "change.archives", "change.draining",
+    "change.lock", "change.remote", "collect.probe",
     "collect.server_probe", "engine.dial_stdio", "engine.own_docker", "engine.port",
     "report.files", "report.progress",
     "pipeline.files",

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from runnerkit.change.plan import Drain, InstallDocker, StartDocker, StartServices, WriteFile, diff
+from runnerkit.change.actions import Drain, InstallDocker, StartDocker, StartServices, WriteFile
+from runnerkit.change.plan import diff
 from runnerkit.desired.state import DIND, RUNNER
 from runnerkit.facts.daemon import DaemonFacts, DaemonUnavailable
 from runnerkit.facts.host import HostFacts

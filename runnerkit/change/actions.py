@@ -1,0 +1,237 @@
+"""Everything that a plan may do to a host, one frozen value each, with why and in which words."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from pathlib import Path
+
+from runnerkit.change.packages import Installation
+from runnerkit.desired.state import ManagedFile, ServiceName
+from runnerkit.facts.host import RemoteFile
+from runnerkit.paths import StackPaths
+
+
+@dataclass(frozen=True)
+class InstallDocker:
+    """Install packages with apt."""
+
+    installation: Installation
+    reason: str
+
+    @property
+    def title(self) -> str:
+        """One line for the plan."""
+        origin = self.installation.repository
+        names = " ".join(self.installation.packages)
+        return f"install {names}" + (f" from {origin}" if origin else "")
+
+
+@dataclass(frozen=True)
+class StartDocker:
+    """Start the host's Docker service, now and at boot."""
+
+    reason: str
+    title: str = "start the docker service"
+
+
+@dataclass(frozen=True)
+class LoadImages:
+    """Send image archives from this machine to the host's engine, or into the runner's daemon.
+
+    `into` is the stack whose daemon gets them, None for the host's own engine.
+    """
+
+    directory: Path
+    refs: tuple[str, ...]
+    reason: str
+    into: StackPaths | None = None
+
+    @property
+    def title(self) -> str:
+        """One line for the plan."""
+        where = " into dind" if self.into else ""
+        return f"load {' '.join(self.refs)} from {self.directory}{where}"
+
+
+@dataclass(frozen=True)
+class PullImage:
+    """Let the host's engine pull an image."""
+
+    ref: str
+    reason: str
+
+    @property
+    def title(self) -> str:
+        """One line for the plan."""
+        return f"pull {self.ref}"
+
+
+@dataclass(frozen=True)
+class MakeDirectory:
+    """Make the stack's directory, root's alone."""
+
+    path: str
+    mode: int
+    reason: str
+
+    @property
+    def title(self) -> str:
+        """One line for the plan."""
+        return f"directory {self.path} {self.mode:04o}"
+
+
+@dataclass(frozen=True)
+class WriteFile:
+    """Put one file in place, whole or not at all."""
+
+    directory: str
+    file: ManagedFile
+    before: RemoteFile | None
+    reason: str
+
+    @property
+    def title(self) -> str:
+        """One line for the plan."""
+        return f"write {self.directory}/{self.file.name}"
+
+    def diff(self) -> tuple[str, ...]:
+        """Unified diff without line ends; a secret file shows nothing of itself."""
+        if self.file.secret:
+            return ()
+        old = self.before.content if self.before and self.before.content is not None else b""
+        return tuple(
+            difflib.unified_diff(
+                old.decode(errors="replace").splitlines(),
+                self.file.content.decode(errors="replace").splitlines(),
+                "on the host" if self.before else "(none)",
+                "new",
+                n=1,
+                lineterm="",
+            )
+        )
+
+
+@dataclass(frozen=True)
+class WriteManifest:
+    """Make the files a generation: all of them land together, and the manifest says which.
+
+    `images` are those that the files name, `keep` is how many generations stay.
+    """
+
+    paths: StackPaths
+    files: tuple[ManagedFile, ...]
+    images: tuple[str, ...]
+    keep: int
+    reason: str
+
+    @property
+    def title(self) -> str:
+        """One line for the plan."""
+        return f"write {self.paths.directory}/manifest.json"
+
+
+@dataclass(frozen=True)
+class Drain:
+    """End the runner's polling and wait until its running stages are done. Kills nothing."""
+
+    paths: StackPaths
+    container: str
+    timeout_seconds: int
+    reason: str
+    title: str = "drain the runner"
+
+
+@dataclass(frozen=True)
+class StartServices:
+    """`docker compose up` of these services, until they are healthy."""
+
+    paths: StackPaths
+    services: tuple[ServiceName, ...]
+    timeout_seconds: int
+    reason: str
+
+    @property
+    def title(self) -> str:
+        """One line for the plan."""
+        return f"start {' and '.join(self.services)}"
+
+
+@dataclass(frozen=True)
+class PreloadImage:
+    """Pull an image into the runner's own daemon, so that the first pipeline need not."""
+
+    paths: StackPaths
+    ref: str
+    reason: str
+
+    @property
+    def title(self) -> str:
+        """One line for the plan."""
+        return f"preload {self.ref} into dind"
+
+
+@dataclass(frozen=True)
+class ClearUp:
+    """Remove what a change left that was begun and never ended."""
+
+    paths: StackPaths
+    reason: str
+    title: str = "clear up after an interrupted change"
+
+
+@dataclass(frozen=True)
+class RestoreFiles:
+    """Make a new generation of an earlier one's files, its images' tags included."""
+
+    paths: StackPaths
+    generation: int
+    manifest: bytes
+    number: int
+    keep: int
+    reason: str
+
+    @property
+    def title(self) -> str:
+        """One line for the plan."""
+        return f"restore the files of generation {self.generation}"
+
+
+@dataclass(frozen=True)
+class StopServices:
+    """`docker compose down`: containers and networks go, files and data stay."""
+
+    paths: StackPaths
+    reason: str
+    title: str = "stop the services"
+
+
+@dataclass(frozen=True)
+class Purge:
+    """Delete directories for good."""
+
+    places: tuple[str, ...]
+    reason: str
+
+    @property
+    def title(self) -> str:
+        """One line for the plan."""
+        return f"delete {' '.join(self.places)}"
+
+
+Action = (
+    ClearUp
+    | InstallDocker
+    | StartDocker
+    | LoadImages
+    | PullImage
+    | MakeDirectory
+    | WriteFile
+    | WriteManifest
+    | RestoreFiles
+    | Drain
+    | StartServices
+    | StopServices
+    | PreloadImage
+    | Purge
+)

@@ -1,0 +1,3 @@
+# Arguments: what to delete.
+set -eu
+rm -rf -- "$@"

@@ -1,0 +1,7 @@
+# Arguments: the stack's directory, socket directory, seconds, then the services.
+set -eu
+cd -- "$1"
+rm -f -- "$2/draining"
+seconds=$3
+shift 3
+exec docker compose up --detach --no-build --wait --wait-timeout "$seconds" -- "$@"
