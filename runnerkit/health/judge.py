@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from runnerkit.desired.state import DesiredState
 from runnerkit.facts.host import HostFacts
-from runnerkit.health import dind, engine, host, runner, server
+from runnerkit.health import changes, dind, engine, host, runner, server
 from runnerkit.health.model import (
     Case,
     CheckFunction,
@@ -17,7 +17,7 @@ from runnerkit.health.model import (
 )
 
 CHECKS: Mapping[Group, tuple[CheckFunction, ...]] = {
-    Group.HOST: host.CHECKS,
+    Group.HOST: host.CHECKS + changes.CHECKS,
     Group.ENGINE: engine.CHECKS,
     Group.DIND: dind.CHECKS,
     Group.RUNNER: runner.CHECKS,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from runnerkit.change.journal import Begun, Owner
 from runnerkit.errors import ExitCode
 from runnerkit.facts.daemon import DaemonFacts, DaemonUnavailable
 from runnerkit.facts.host import HostFacts, ServerFacts
@@ -94,3 +95,20 @@ def test_an_unreachable_host_has_a_report_of_its_own() -> None:
     assert set(shown["hosts"][0]["checks"][0]) == {
         "id", "group", "status", "summary", "evidence", "hint",
     }  # fmt: skip
+
+
+BEGUN = Begun(Owner("ops@laptop", 4711, "up"), 1_700_000_000, "drain the runner", 2, 5)
+
+
+def test_an_interrupted_change_is_told_until_it_is_mended(tmp_path: Path, well: HostFacts) -> None:
+    system = replace(well.system, journal=BEGUN.to_line())
+    report = judge(desired_for(tmp_path), replace(well, system=system))
+    [found] = [check for check in report.checks if check.id == "change"]
+    assert found.status is Status.WARN
+    assert "interrupted at step 2 of 5: drain the runner" in found.summary
+    assert found.hint == "runnerkit up forge"
+
+
+def test_a_change_under_way_is_no_interrupted_one(tmp_path: Path, well: HostFacts) -> None:
+    system = replace(well.system, journal=BEGUN.to_line(), lock_owner=BEGUN.owner.to_line())
+    assert bad(tmp_path, replace(well, system=system)) == {}

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from runnerkit.change.actions import Drain, InstallDocker, StartDocker, StartServices, WriteFile
+from runnerkit.change.journal import Begun, Owner
 from runnerkit.change.plan import diff
 from runnerkit.desired.state import DIND, RUNNER
 from runnerkit.facts.daemon import DaemonFacts, DaemonUnavailable
@@ -199,3 +200,22 @@ def test_a_missing_container_is_made(tmp_path: Path) -> None:
     )
     [start] = diff(desired, replace(facts, outer=outer)).actions
     assert start.title == "start runner"
+
+
+def test_what_an_interrupted_change_left_is_cleared_up_first(tmp_path: Path) -> None:
+    desired = desired_for(tmp_path)
+    facts = converged(desired)
+    begun = Begun(Owner("ops@laptop", 4711, "up"), 1_700_000_000, "drain the runner", 2, 5)
+    after = replace(facts, system=replace(facts.system, journal=begun.to_line()))
+    [action] = diff(desired, after).actions
+    assert "ops@laptop" in action.reason
+    assert "`drain the runner`" in action.reason
+    # The one who holds the lock is somebody else: the change under way is not ours to clear up.
+    going_on = replace(after.system, lock_owner=begun.owner.to_line())
+    assert diff(desired, replace(after, system=going_on)).actions == ()
+
+
+def test_files_are_switched_only_when_the_runner_is_drained(tmp_path: Path) -> None:
+    plan = diff(desired_for(tmp_path, runner={"capacity": 4}), converged(desired_for(tmp_path)))
+    kinds = [type(action).__name__ for action in plan.actions]
+    assert kinds == ["Drain", "WriteFile", "WriteFile", "WriteManifest", "StartServices"]
