@@ -12,6 +12,7 @@ COMPOSE_FILE = "compose.yml"
 ENV_FILE = ".env"
 DAEMON_FILE = "daemon.json"
 RUNNER_FILE = "runner.env"
+JANITOR_FILE = "janitor.sh"
 MANIFEST = "manifest.json"
 
 DIGEST_LABEL = "runnerkit.digest"

@@ -26,7 +26,7 @@ from runnerkit.collect.probe import collect
 from runnerkit.collect.server_probe import ServerLogin
 from runnerkit.config.effective import HostConfig
 from runnerkit.config.loading import resolve_secret
-from runnerkit.desired.shipped import compose_file
+from runnerkit.desired.shipped import shipped_files
 from runnerkit.desired.state import DesiredState, build
 from runnerkit.errors import ExitCode, HostError, RunnerkitError, UnreachableError
 from runnerkit.facts.host import HostFacts, traits_of
@@ -148,7 +148,7 @@ def _look(
 ) -> Survey:
     paths = stack_paths(host.stack, host.docker.data)
     facts = collect(host.name, transport, paths, login if ask_server else None)
-    desired = build(host, login.secret, traits_of(facts), compose_file())
+    desired = build(host, login.secret, traits_of(facts), shipped_files())
     return Survey(host, transport, login, desired, facts, diff(desired, facts))
 
 

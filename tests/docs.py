@@ -12,7 +12,7 @@ from pathlib import Path
 
 from runnerkit.config.effective import ConfigFile, effective
 from runnerkit.config.schema import configuration_table, json_schema
-from runnerkit.desired.shipped import compose_file
+from runnerkit.desired.shipped import shipped_files
 from runnerkit.desired.state import build
 from runnerkit.desired.traits import HostTraits
 from runnerkit.health.judge import CHECKS
@@ -77,7 +77,7 @@ def rendered_stack() -> Mapping[str, str]:
     """The files of a known configuration on a known host."""
     [host] = effective(ConfigFile.model_validate(STACK)).hosts
     traits = HostTraits(mtu=1450, data_disk_bytes=200 << 30, nameservers=("192.168.1.1",))
-    desired = build(host, Secret("p$A\"ss'wo#rd =x"), traits, compose_file())
+    desired = build(host, Secret("p$A\"ss'wo#rd =x"), traits, shipped_files())
     return {file.name: file.content.decode() for file in desired.files}
 
 

@@ -27,7 +27,14 @@ from runnerkit.change.journal import interrupted
 from runnerkit.change.manifest import manifest_is_current
 from runnerkit.change.packages import Blocker, Installation, docker_installation, host_blockers
 from runnerkit.config.image_ref import familiar
-from runnerkit.desired.state import DIND, RUNNER, DesiredState, ManagedFile, ServiceName
+from runnerkit.desired.state import (
+    DIND,
+    RUNNER,
+    SERVICES,
+    DesiredState,
+    ManagedFile,
+    ServiceName,
+)
 from runnerkit.facts.daemon import ContainerFacts, DaemonFacts
 from runnerkit.facts.host import HostFacts, RemoteFile
 from runnerkit.paths import DIGEST_LABEL
@@ -158,14 +165,15 @@ def _services(
     desired: DesiredState, facts: HostFacts
 ) -> tuple[tuple[Action, ...], tuple[Action, ...]]:
     """What comes before the files are switched, and what comes after."""
-    problems = {name: service_problem(desired, facts, name) for name in (DIND, RUNNER)}
-    needed = tuple(name for name in (DIND, RUNNER) if problems[name])
+    problems = {name: service_problem(desired, facts, name) for name in SERVICES}
+    needed = tuple(name for name in SERVICES if problems[name])
     if not needed:
         return (), ()
     reason = "; ".join(text for text in problems.values() if text)
-    draining = drain_action(desired, facts, reason)
+    disturbs_builds = bool({DIND, RUNNER} & set(needed))
+    draining = drain_action(desired, facts, reason) if disturbs_builds else ()
     if draining:
-        needed = (DIND, RUNNER)  # a drained runner has to be started again, whatever else is needed
+        needed = SERVICES  # a drained runner has to be started again, whatever else is needed
     start = StartServices(desired.paths, needed, desired.health_seconds, reason)
     return draining, (start,)
 

@@ -63,7 +63,7 @@ disk data "$data"
 
 if [ -d "$stack" ]; then
     say directory_mode "$(stat -c %a -- "$stack")"
-    for name in compose.yml .env daemon.json runner.env manifest.json; do
+    for name in compose.yml .env daemon.json runner.env janitor.sh manifest.json; do
         file=$stack/$name
         [ -f "$file" ] || continue
         content=-
@@ -72,6 +72,9 @@ if [ -d "$stack" ]; then
         sum=$(sha256sum <"$file")
         say file "$name" "$(stat -c %a -- "$file")" "$(stat -c %U:%G -- "$file")" "${sum%% *}" "$content"
     done
+    if [ -f "$stack/janitor/report" ]; then
+        while read -r key value; do say janitor "$key" "$value"; done <"$stack/janitor/report"
+    fi
 fi
 if [ -f "$stack/journal.json" ]; then say journal "$(cat "$stack/journal.json")"; fi
 lock=$(dirname -- "$sockets")

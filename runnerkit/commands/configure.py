@@ -83,13 +83,13 @@ def render(
     loaded, access = load(config, accept_new_host_key)
     chosen = one(loaded, host)
     if offline:
-        from runnerkit.desired.shipped import compose_file
+        from runnerkit.desired.shipped import shipped_files
         from runnerkit.desired.state import build
         from runnerkit.desired.traits import UNKNOWN_HOST
         from runnerkit.secret import Secret
 
         secret = Secret("redacted") if redact else rpc_secret(chosen, access)
-        desired = build(chosen, secret, UNKNOWN_HOST, compose_file())
+        desired = build(chosen, secret, UNKNOWN_HOST, shipped_files())
     else:
         with survey(chosen, access) as found:
             desired = found.desired

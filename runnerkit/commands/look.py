@@ -56,13 +56,15 @@ def status(
 
 def logs(
     host: HostArgument,
-    service: Annotated[Literal["dind", "runner"], typer.Argument(help="Whose log.")] = "runner",
+    service: Annotated[
+        Literal["dind", "runner", "janitor"], typer.Argument(help="Whose log.")
+    ] = "runner",
     config: ConfigOption = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as it grows.")] = False,
     tail: Annotated[int, typer.Option(help="Lines from the end.", min=0)] = 100,
     accept_new_host_key: AcceptOption = False,
 ) -> None:
-    """Show the log of the runner or of its Docker daemon."""
+    """Show the log of the runner, of its Docker daemon, or of the janitor."""
     from runnerkit.paths import stack_paths
     from runnerkit.roads import reach
 

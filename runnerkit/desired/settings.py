@@ -114,6 +114,10 @@ def compose_settings(host: HostConfig, traits: HostTraits, paths: StackPaths) ->
         "DIND_MEMORY": str(int(docker.memory or 0)),
         "DIND_CPUS": f"{docker.cpus or 0:g}",
         "DIND_PIDS": str(docker.pids or -1),
+        "JANITOR_KEEP_BUILT": str(int(host.images.keep_built)),
+        # Where a registry may be out of reach, what was put there on purpose must stay.
+        "JANITOR_KEEP_IMAGES": " ".join(str(image) for image in docker.preload),
+        "JANITOR_MIN_FREE": str(cache_limits(host, traits).min_free_bytes),
         "HOST_MTU": str(mtu(host, traits)),
         "LOG_MAX_FILE": str(docker.log_max_file),
         "LOG_MAX_SIZE": f"{int(docker.log_max_size)}b",

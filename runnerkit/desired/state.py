@@ -14,21 +14,25 @@ import yaml
 from runnerkit.config.effective import HostConfig
 from runnerkit.desired import settings
 from runnerkit.desired.envfile import UnwritableValueError, compose_env, runner_env
+from runnerkit.desired.shipped import Shipped
 from runnerkit.desired.traits import HostTraits
 from runnerkit.errors import ConfigError
 from runnerkit.paths import (
     COMPOSE_FILE,
     DAEMON_FILE,
     ENV_FILE,
+    JANITOR_FILE,
     RUNNER_FILE,
     StackPaths,
     stack_paths,
 )
 from runnerkit.secret import Secret
 
-ServiceName = Literal["dind", "runner"]
+ServiceName = Literal["dind", "runner", "janitor"]
 DIND: ServiceName = "dind"
 RUNNER: ServiceName = "runner"
+JANITOR: ServiceName = "janitor"
+SERVICES = (DIND, RUNNER, JANITOR)
 
 
 @dataclass(frozen=True)
@@ -72,36 +76,41 @@ class DesiredState:
         return next(file for file in self.files if file.name == name)
 
 
-def build(
-    host: HostConfig, secret: Secret, traits: HostTraits, compose_file: bytes
-) -> DesiredState:
+def build(host: HostConfig, secret: Secret, traits: HostTraits, shipped: Shipped) -> DesiredState:
     """The desired state of `host`. Pure: equal arguments give equal bytes.
 
-    `compose_file` is compose/compose.yml as shipped. Raises ConfigError where a value cannot be
-    written for its reader, or where no address range is left.
+    Raises ConfigError where a value cannot be written for its reader, or where no address range
+    is left.
     """
     paths = stack_paths(host.stack, host.docker.data)
     daemon = settings.daemon_json(_daemon_options(host, traits))
     runner = _runner_env(host, traits, secret)
     base = settings.compose_settings(host, traits, paths)
-    services = yaml.safe_load(compose_file)["services"]
+    services = yaml.safe_load(shipped.compose)["services"]
     digests: dict[ServiceName, str] = {
         DIND: _digest(services[DIND], base, daemon),
         # Slow on purpose: the label is less protected than the secret that goes into it.
         RUNNER: _slow_digest(_digest(services[RUNNER], base, runner)),
+        JANITOR: _digest(services[JANITOR], base, shipped.janitor),
     }
-    env = compose_env(base | {"DIND_DIGEST": digests[DIND], "RUNNER_DIGEST": digests[RUNNER]})
+    labels = {f"{name.upper()}_DIGEST": digest for name, digest in digests.items()}
+    env = compose_env(base | labels)
     return DesiredState(
         host=host.name,
         paths=paths,
         files=(
-            ManagedFile(COMPOSE_FILE, compose_file, 0o644),
+            ManagedFile(COMPOSE_FILE, shipped.compose, 0o644),
             ManagedFile(ENV_FILE, env.encode(), 0o644),
             ManagedFile(DAEMON_FILE, daemon, 0o644),
             ManagedFile(RUNNER_FILE, runner, 0o600, secret=True),
+            ManagedFile(JANITOR_FILE, shipped.janitor, 0o644),
         ),
         services=digests,
-        images={DIND: base["DIND_IMAGE"], RUNNER: base["RUNNER_IMAGE"]},
+        images={
+            DIND: base["DIND_IMAGE"],
+            RUNNER: base["RUNNER_IMAGE"],
+            JANITOR: base["DIND_IMAGE"],
+        },
         preload=tuple(str(image) for image in host.docker.preload),
         load_from=host.images.load,
         docker_source=host.docker.source,

@@ -14,6 +14,7 @@ from ipaddress import AddressValueError, IPv4Network, NetmaskValueError, ip_addr
 from runnerkit.desired.addresses import AddressPool
 from runnerkit.desired.traits import DEFAULT_MTU, HostTraits
 from runnerkit.facts.daemon import DaemonFacts, DaemonUnavailable
+from runnerkit.facts.janitor import JanitorReport, parse_janitor_report
 from runnerkit.paths import DAEMON_FILE
 
 Daemon = DaemonFacts | DaemonUnavailable
@@ -68,6 +69,7 @@ class SystemFacts:
     draining: str | None = None
     journal: str | None = None
     lock_owner: str | None = None
+    janitor: JanitorReport | None = None
     files: tuple[RemoteFile, ...] = ()
 
     def file(self, name: str) -> RemoteFile | None:
@@ -105,6 +107,7 @@ class _Raw:
     nameservers: list[str] = field(default_factory=list)
     files: list[RemoteFile] = field(default_factory=list)
     disks: dict[str, Disk] = field(default_factory=dict)
+    janitor: dict[str, str] = field(default_factory=dict)
 
 
 def parse_system(answer: str) -> SystemFacts:
@@ -140,6 +143,7 @@ def parse_system(answer: str) -> SystemFacts:
         draining=values.get("draining") or None,
         journal=values.get("journal") or None,
         lock_owner=values.get("lock_owner") or None,
+        janitor=parse_janitor_report(raw.janitor),
         files=tuple(raw.files),
     )
 
@@ -174,6 +178,8 @@ def _take(raw: _Raw, key: str, fields: list[str]) -> None:
             )
         case "file", [name, mode, owner, sha256, content]:
             raw.files.append(RemoteFile(name, int(mode, 8), owner, sha256, _decoded(content)))
+        case "janitor", [name, value]:
+            raw.janitor[name] = value
         case _, [value]:
             raw.values[key] = value
         case _:

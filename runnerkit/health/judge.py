@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from runnerkit.desired.state import DesiredState
 from runnerkit.facts.host import HostFacts
-from runnerkit.health import changes, dind, engine, host, runner, server
+from runnerkit.health import changes, dind, engine, host, janitor, runner, server
 from runnerkit.health.model import (
     Case,
     CheckFunction,
@@ -21,13 +21,16 @@ CHECKS: Mapping[Group, tuple[CheckFunction, ...]] = {
     Group.ENGINE: engine.CHECKS,
     Group.DIND: dind.CHECKS,
     Group.RUNNER: runner.CHECKS,
+    Group.CACHE: janitor.CHECKS,
     Group.SERVER: server.CHECKS,
 }
 
 # What may be wrong for some seconds after a start and comes right without help.
 SETTLING = frozenset(
     check_id(check)
-    for check in (dind.dind, dind.dind_api, runner.runner, runner.polling)
+    for check in (
+        dind.dind, dind.dind_api, runner.runner, runner.polling, janitor.janitor, janitor.clean_up,
+    )
 )  # fmt: skip
 
 

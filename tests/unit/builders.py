@@ -10,10 +10,11 @@ import yaml
 from runnerkit.change.manifest import next_manifest
 from runnerkit.config.effective import Config
 from runnerkit.config.loading import load
-from runnerkit.desired.shipped import compose_file
-from runnerkit.desired.state import DIND, RUNNER, DesiredState, build
+from runnerkit.desired.shipped import shipped_files
+from runnerkit.desired.state import SERVICES, DesiredState, build
 from runnerkit.facts.daemon import ContainerFacts, DaemonFacts
 from runnerkit.facts.host import Disk, HostFacts, RemoteFile, ServerFacts, SystemFacts, traits_of
+from runnerkit.facts.janitor import JanitorReport
 from runnerkit.paths import DIGEST_LABEL, MANIFEST
 from runnerkit.secret import Secret
 
@@ -102,7 +103,7 @@ def with_docker() -> HostFacts:
 
 def desired_for(folder: Path, **sections: object) -> DesiredState:
     [host] = config_of(folder, **sections).hosts
-    return build(host, SECRET, traits_of(with_docker()), compose_file())
+    return build(host, SECRET, traits_of(with_docker()), shipped_files())
 
 
 def converged(desired: DesiredState) -> HostFacts:
@@ -116,9 +117,15 @@ def converged(desired: DesiredState) -> HostFacts:
     files += (RemoteFile(MANIFEST, 0o644, "root:root", "", manifest),)
     return replace(
         facts,
-        system=replace(facts.system, directory_mode=0o750, files=files),
+        system=replace(
+            facts.system,
+            directory_mode=0o750,
+            files=files,
+            clock=1_000_060,
+            janitor=JanitorReport(1_000_000, 0, 0),
+        ),
         outer=outer_daemon(
-            containers=(container(DIND, desired), container(RUNNER, desired)),
+            containers=tuple(container(name, desired) for name in SERVICES),
             images=dict.fromkeys(desired.images.values(), "sha256:1"),
         ),
         inner=outer_daemon(version="28.5.2", images=dict.fromkeys(desired.preload, "sha256:2")),
