@@ -154,7 +154,8 @@ class StartServices:
     @property
     def title(self) -> str:
         """One line for the plan."""
-        return f"start {' and '.join(self.services)}"
+        *others, last = self.services
+        return f"start {', '.join(others)} and {last}" if others else f"start {last}"
 
 
 @dataclass(frozen=True)

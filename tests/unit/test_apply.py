@@ -115,6 +115,7 @@ def test_a_generation_travels_in_one_archive_that_is_checked_by_its_digest(tmp_p
         ".env": 0o644,
         "daemon.json": 0o644,
         "runner.env": 0o600,
+        "janitor.sh": 0o644,
         "manifest.json": 0o644,
     }
 

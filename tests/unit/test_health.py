@@ -64,7 +64,7 @@ def test_an_engine_that_refuses_the_runners_api_fails_before_a_build_does(
 def test_a_runner_that_keeps_restarting_is_named(tmp_path: Path, well: HostFacts) -> None:
     assert isinstance(well.outer, DaemonFacts)
     dind, runner, janitor = well.outer.containers
-    outer = replace(well.outer, containers=(dind, replace(runner, state="restarting")))
+    outer = replace(well.outer, containers=(dind, replace(runner, state="restarting"), janitor))
     found = bad(tmp_path, replace(well, outer=outer))
     assert found["runner"] == "runnerkit logs forge runner"
 

@@ -8,7 +8,7 @@ import pytest
 from runnerkit.change.actions import Drain, InstallDocker, StartDocker, StartServices, WriteFile
 from runnerkit.change.journal import Begun, Owner
 from runnerkit.change.plan import diff
-from runnerkit.desired.state import DIND, RUNNER
+from runnerkit.desired.state import DIND, JANITOR, RUNNER
 from runnerkit.facts.daemon import DaemonFacts, DaemonUnavailable
 from runnerkit.facts.host import HostFacts
 from tests.unit.builders import (
@@ -44,7 +44,8 @@ def test_a_bare_host_gets_everything_in_order(tmp_path: Path) -> None:
     facts = HostFacts(bare_system(), NO_DOCKER, NO_DOCKER)
     assert names(facts, tmp_path) == [
         "InstallDocker", "StartDocker", "PullImage", "PullImage", "MakeDirectory",
-        "WriteFile", "WriteFile", "WriteFile", "WriteFile", "WriteManifest", "StartServices",
+        "WriteFile", "WriteFile", "WriteFile", "WriteFile", "WriteFile", "WriteManifest",
+        "StartServices",
     ]  # fmt: skip
 
 
@@ -59,6 +60,14 @@ def test_another_capacity_restarts_only_the_runner_after_draining_it(tmp_path: P
     kinds = [type(action) for action in plan.actions]
     assert kinds.index(Drain) < kinds.index(StartServices)
     assert "dind changed" not in plan.actions[-1].reason
+
+
+def test_a_change_of_the_janitor_alone_disturbs_no_build(tmp_path: Path) -> None:
+    facts = converged(desired_for(tmp_path))
+    plan = diff(desired_for(tmp_path, images={"keep_built": "5d"}), facts)
+    assert not any(isinstance(action, Drain) for action in plan.actions)
+    [start] = [action for action in plan.actions if isinstance(action, StartServices)]
+    assert start.services == (JANITOR,)
 
 
 def test_another_cache_limit_recreates_dind_after_draining_the_runner(tmp_path: Path) -> None:
@@ -195,7 +204,7 @@ def test_a_missing_container_is_made(tmp_path: Path) -> None:
     desired = desired_for(tmp_path)
     facts = converged(desired)
     outer = outer_daemon(
-        containers=(container(DIND, desired),),
+        containers=(container(DIND, desired), container(JANITOR, desired)),
         images=dict.fromkeys(desired.images.values(), "sha256:1"),
     )
     [start] = diff(desired, replace(facts, outer=outer)).actions

@@ -139,12 +139,13 @@ note_use() {
 # Writes $work/images: "class|last-used|id|size|tagged|references", oldest first. The class is
 # built or pulled; what is in use, kept on purpose or younger than the oldest stage is left out.
 list_images() {
-    engine ps -aq --no-trunc | xargs -r docker inspect --format '{{.Image}}' >"$work/in-use" 2>/dev/null
+    engine ps -aq --no-trunc | xargs -r docker inspect --format '{{.Image}}' >"$work/in-use"
     engine image ls -q --no-trunc | sort -u | xargs -r docker image inspect --format \
-        '{{.Id}}|{{json .Created}}|{{json .Metadata.LastTagTime}}|{{len .RepoDigests}}|{{.Size}}|{{join .RepoTags " "}}|{{join .RepoDigests " "}}' \
-        >"$work/inspected" 2>/dev/null
+        '{{.Id}}|{{json .Created}}|{{json .Metadata.LastTagTime}}|{{.Size}}|{{range .RepoTags}}{{.}} {{end}}|{{range .RepoDigests}}{{.}} {{end}}' \
+        >"$work/inspected"
     touch "$work/events"
-    # The containerd image store tags what it pulls as well, so there nothing counts as built here.
+    # What was pulled has a digest of its registry and was never tagged. The containerd image store
+    # gives both to everything, so there nothing counts as built here.
     containerd=$(engine info --format '{{json .DriverStatus}}' | grep -c io.containerd.snapshotter)
     awk -F'|' -v now="$now" -v oldest="$stage_began" -v kept="$keep_images" -v containerd="$containerd" \
         -v in_use="$work/in-use" -v events="$work/events" -v table="$used" -v new_table="$work/use" \
@@ -158,9 +159,9 @@ list_images() {
             for (i = 1; i <= count; i++) keep[familiar(f[i])] = 1
         }
         {
-            tagged = unix($3); built = !containerd && (tagged > 0 || $4 == 0 && $6 == "")
+            tagged = unix($3); built = !containerd && (tagged > 0 || $6 == "")
             stays = ($1 in busy)
-            count = split($6 " " $7, refs, " ")
+            count = split($5 $6, refs, " ")
             for (i = 1; i <= count; i++) {
                 ref = familiar(refs[i])
                 if (ref in keep) stays = 1
@@ -171,11 +172,11 @@ list_images() {
             time = last[$1]
             printf "%s %.0f\n", $1, time > new_table
             if (tagged > time) time = tagged
-            # A build without a name leaves no time of its own; while stages run it may be theirs.
+            # A build without a name, or of engine 20.10, leaves no time: it may be a running stage'"'"'s.
             if (oldest && (time >= oldest || built && !tagged)) stays = 1
             if (stays) next
-            printf "%s|%.0f|%s|%s|%s|%s\n", built ? "built" : "pulled", time, $1, $5, $3, \
-                $6 != "" ? $6 : $7 != "" ? $7 : $1
+            printf "%s|%.0f|%s|%s|%s|%s\n", built ? "built" : "pulled", time, $1, $4, $3, \
+                $5 != "" ? $5 : $6 != "" ? $6 : $1
         }' "$work/inspected" | sort -t'|' -k2n >"$work/images"
     if [ -f "$work/use" ]; then
         cp "$work/use" "$used.new" && mv "$used.new" "$used" && rm -f "$work/use" && : >"$work/events"
@@ -203,7 +204,7 @@ remove_images() {
             if engine image rm "$ref" >/dev/null 2>&1; then removed=1; fi
         done
         if [ -n "$removed" ]; then
-            say "removed image $refs: $class, $(human "$size"), unused for $(((now - time) / 3600)) h"
+            say "removed image ${refs% }: $class, $(human "$size"), unused for $(((now - time) / 3600)) h"
             gone=$((gone + 1))
         fi
     done <"$work/images"
