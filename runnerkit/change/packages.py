@@ -12,7 +12,6 @@ from runnerkit.facts.host import HostFacts, SystemFacts
 MIN_ENGINE = (25, 0)
 MIN_COMPOSE = (2, 21)
 
-DOCKER_APT = "https://download.docker.com/linux"
 OFFICIAL = ("docker-ce", "docker-ce-cli", "containerd.io", "docker-compose-plugin")
 
 # What the distributions ship that is new enough. Debian 12 has neither.
@@ -48,8 +47,13 @@ def version_tuple(text: str | None) -> tuple[int, ...]:
     return tuple(int(part) for part in match.group(1).split(".")) if match else ()
 
 
-def docker_installation(facts: HostFacts, source: str) -> Installation | Blocker | None:
-    """What must be installed; None when the host has an engine and compose that will do."""
+def docker_installation(
+    facts: HostFacts, source: str, repository: str
+) -> Installation | Blocker | None:
+    """What must be installed; None when the host has an engine and compose that will do.
+
+    `repository` holds Docker's own packages, below it one folder a distribution.
+    """
     system = facts.system
     if system.docker_cli:
         missing = _too_old(facts)
@@ -62,7 +66,7 @@ def docker_installation(facts: HostFacts, source: str) -> Installation | Blocker
             "Docker is not installed, and docker.source is none",
             "install Docker on the host, or set docker.source: auto",
         )
-    return _for_distribution(system, source)
+    return _for_distribution(system, source, repository)
 
 
 def _too_old(facts: HostFacts) -> Blocker | None:
@@ -84,7 +88,7 @@ def _too_old(facts: HostFacts) -> Blocker | None:
     return None
 
 
-def _for_distribution(system: SystemFacts, source: str) -> Installation | Blocker:
+def _for_distribution(system: SystemFacts, source: str, repository: str) -> Installation | Blocker:
     release = (system.os_id, system.os_version)
     known = release in _DISTRO or release in _OFFICIAL_ONLY
     if not known or not system.apt:
@@ -93,7 +97,7 @@ def _for_distribution(system: SystemFacts, source: str) -> Installation | Blocke
             "install Docker engine 25 or newer with its compose plugin, then run this again",
         )
     if source == "official":
-        return Installation(OFFICIAL, f"{DOCKER_APT}/{system.os_id}")
+        return Installation(OFFICIAL, f"{repository}/{system.os_id}")
     if release in _OFFICIAL_ONLY:
         return Blocker(
             f"{system.os_name} has no Docker that is new enough in its own packages",

@@ -55,7 +55,7 @@ class Plan:
 def diff(desired: DesiredState, facts: HostFacts) -> Plan:
     """The plan that turns `facts` into `desired`; no actions when they agree."""
     blockers = list(host_blockers(facts.system, 0 if _is_set_up(facts) else SPACE_TO_BEGIN))
-    installation = docker_installation(facts, desired.docker_source)
+    installation = docker_installation(facts, desired.docker_source, desired.docker_repository)
     if isinstance(installation, Blocker):
         blockers.append(installation)
     if blockers:

@@ -168,6 +168,10 @@ class DockerSettings(Model):
     source: Literal["auto", "distro", "official", "none"] = Field(
         "auto", description="Where Docker comes from on a host without it."
     )
+    repository: Url = Field(
+        "https://download.docker.com/linux",
+        description="Docker's own apt repositories, or a mirror of them, for `source: official`.",
+    )
     preload: tuple[ImageRef, ...] = Field(
         (), description="Images put into the daemon before the first build."
     )

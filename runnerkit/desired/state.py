@@ -66,6 +66,7 @@ class DesiredState:
     preload: tuple[str, ...]
     load_from: Path | None
     docker_source: str
+    docker_repository: str
     capacity: int
     drain_seconds: int
     health_seconds: int
@@ -114,6 +115,7 @@ def build(host: HostConfig, secret: Secret, traits: HostTraits, shipped: Shipped
         preload=tuple(str(image) for image in host.docker.preload),
         load_from=host.images.load,
         docker_source=host.docker.source,
+        docker_repository=host.docker.repository.rstrip("/"),
         capacity=host.runner.capacity,
         drain_seconds=int(host.runner.drain_timeout),
         health_seconds=int(host.docker.health_timeout),

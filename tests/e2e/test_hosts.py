@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
 
-from tests.e2e.kit import PIPELINES, Kit, Lab, explain, logs_of, new_project
+from tests.e2e.aptrepository import make_repository, serving
+from tests.e2e.kit import PIPELINES, ROOT, Kit, Lab, explain, logs_of, new_project
 
 pytestmark = pytest.mark.lab
 
@@ -44,6 +49,44 @@ def test_a_bare_host_becomes_a_runner(
         build = lab.submit(PIPELINES / "build-and-run.yml", new_project(tmp_path / "greet"))
         assert build["status"] == "success", explain(build)
         assert "--- PASS: TestGreet" in logs_of(build, "test")
+    finally:
+        lab.call("host", "remove", "bare")
+
+
+def copied_archives(lab: Lab, host: str, place: Path) -> Path:
+    """The packages that lie in a bare host's apt archive."""
+    place.mkdir()
+    fetch = ["exec", host, "--", "tar", "-C", "/var/cache/apt/archives", "-cf", "-", "."]
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.lab", *fetch],
+        cwd=ROOT,
+        env=os.environ | {"RUNNERKIT_LAB": lab.name},
+        stdout=subprocess.PIPE,
+    ) as packed:
+        subprocess.run(["tar", "-C", str(place), "-xf", "-"], stdin=packed.stdout, check=True)
+    assert packed.returncode == 0
+    return place
+
+
+def test_docker_comes_from_its_own_repository_when_that_is_wanted(
+    fleet: Kit, lab: Lab, tmp_path: Path
+) -> None:
+    gateway = str(urlsplit(lab.info["registry"]).hostname)
+    lab.call("host", "add", "bare", "--bare")
+    try:
+        archives = copied_archives(lab, "bare", tmp_path / "archives")
+        make_repository(tmp_path / "linux" / "debian", "trixie", archives)
+        listed = json.loads(lab.call("hosts").stdout)
+        [bare] = [item for item in listed if item["name"] == "bare"]
+        with serving(tmp_path, gateway) as url:
+            official = {"source": "official", "repository": f"{url}/linux"}
+            docker = yaml.safe_load(fleet.config.read_text())["hosts"]["host1"]["docker"] | official
+            kit = with_host(fleet, tmp_path, ssh=f"root@{bare['address']}", docker=docker)
+            assert "install docker-ce docker-ce-cli containerd.io" in kit("plan").stdout
+            kit("up", "--yes")
+            kit("plan", "--exit-code")
+        installed = lab.on("bare", "dpkg-query", "--show", "--showformat=${Status}", "docker-ce")
+        assert installed.stdout == "install ok installed"
     finally:
         lab.call("host", "remove", "bare")
 

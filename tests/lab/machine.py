@@ -20,6 +20,7 @@ TOOLS = {
     "ssh-keygen": "openssh-client",
     "unshare": "util-linux",
     "mkfs.ext4": "e2fsprogs",
+    "gpg": "gpg",
 }
 CA_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
 # Older machines' keyrings do not know the youngest suites' keys under their own names; apt's own

@@ -11,5 +11,8 @@ curl -fsSL "$repository/gpg" -o /etc/apt/keyrings/docker.asc
 codename=$(. /etc/os-release && printf %s "$VERSION_CODENAME")
 printf 'deb [arch=%s signed-by=/etc/apt/keyrings/docker.asc] %s %s stable\n' \
     "$(dpkg --print-architecture)" "$repository" "$codename" >/etc/apt/sources.list.d/docker.list
-apt-get update -q
+# Without --error-on a repository that cannot be used is a warning, and its packages are missing.
+apt-get update -q --error-on=any \
+    -o Dir::Etc::sourcelist=sources.list.d/docker.list -o Dir::Etc::sourceparts=- \
+    -o APT::Get::List-Cleanup=0
 apt-get install -q -y --no-install-recommends -- "$@"
