@@ -9,7 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from runnerkit import __version__
-from runnerkit.commands import change, configure, look, pipeline
+from runnerkit.commands import change, configure, generations, look, pipeline, service
 from runnerkit.commands.shared import show_error
 from runnerkit.errors import ExitCode, RunnerkitError
 
@@ -46,6 +46,12 @@ app.command()(look.logs)
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(
     look.docker
 )
+app.command()(service.drain)
+app.command()(service.resume)
+app.command()(generations.upgrade)
+app.command()(generations.rollback)
+app.command()(generations.history)
+app.command()(service.unlock)
 app.command()(change.down)
 app.command("config")(configure.show_config)
 app.add_typer(pipeline.app)

@@ -14,14 +14,14 @@ from pathlib import Path
 from threading import Lock
 from typing import TypeVar
 
-from runnerkit.change.apply import Executor, Stack
+from runnerkit.change.apply import Executor
 from runnerkit.change.journal import Owner
 from runnerkit.change.lock import hold_lock
 from runnerkit.change.manifest import read_manifest
 from runnerkit.change.plan import Plan, diff, without_waiting
 from runnerkit.change.progress import Progress
 from runnerkit.change.remote import Remote
-from runnerkit.change.teardown import teardown
+from runnerkit.change.service_plans import teardown
 from runnerkit.collect.probe import collect
 from runnerkit.collect.server_probe import ServerLogin
 from runnerkit.config.effective import HostConfig
@@ -75,10 +75,14 @@ class Survey:
 
 @dataclass(frozen=True)
 class Changing:
-    """A host whose lock is held: what `Survey` tells, and the right to change it."""
+    """A host whose lock is held: what `survey` tells, and the right to change it.
+
+    `generation` is the one in force at the beginning, 0 where there is none.
+    """
 
     survey: Survey
     executor: Executor
+    generation: int
 
 
 def rpc_secret(host: HostConfig, access: Access) -> Secret:
@@ -139,8 +143,11 @@ def changing(
         hold_lock(transport, owner, progress, wait_seconds=lock_wait) as fence,
     ):
         found = _look(host, transport, login, ask_server=False)
-        stack = Stack(found.desired.paths, read_manifest(found.facts.system.file(MANIFEST)))
-        yield Changing(found, Executor(Remote(transport, fence), owner, stack, progress))
+        manifest = read_manifest(found.facts.system.file(MANIFEST))
+        generation = manifest.generation if manifest else 0
+        remote = Remote(transport, fence)
+        executor = Executor(remote, owner, found.desired.paths, generation, progress)
+        yield Changing(found, executor, generation)
 
 
 def _look(

@@ -6,6 +6,8 @@ import difflib
 from dataclasses import dataclass
 from pathlib import Path
 
+from runnerkit.change.journal import Begun
+from runnerkit.change.manifest import Manifest
 from runnerkit.change.packages import Installation
 from runnerkit.desired.state import ManagedFile, ServiceName
 from runnerkit.facts.host import RemoteFile
@@ -177,6 +179,7 @@ class ClearUp:
     """Remove what a change left that was begun and never ended."""
 
     paths: StackPaths
+    begun: Begun
     reason: str
     title: str = "clear up after an interrupted change"
 
@@ -186,16 +189,14 @@ class RestoreFiles:
     """Make a new generation of an earlier one's files, its images' tags included."""
 
     paths: StackPaths
-    generation: int
-    manifest: bytes
-    number: int
+    manifest: Manifest
     keep: int
     reason: str
 
     @property
     def title(self) -> str:
         """One line for the plan."""
-        return f"restore the files of generation {self.generation}"
+        return f"restore the files of generation {self.manifest.generation}"
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ import tarfile
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 
 from runnerkit.change.actions import (
     Action,
@@ -30,7 +29,7 @@ from runnerkit.change.actions import (
 from runnerkit.change.archives import choose_archives
 from runnerkit.change.draining import drain
 from runnerkit.change.journal import Begun, Ended, Owner
-from runnerkit.change.manifest import Manifest, next_manifest
+from runnerkit.change.manifest import next_manifest, restored_manifest
 from runnerkit.change.plan import Plan
 from runnerkit.change.progress import Progress
 from runnerkit.change.remote import Remote, last_lines
@@ -43,31 +42,20 @@ WAIT_FOR_DOCKER_SECONDS = 60
 DONE = "done"
 
 
-@dataclass(frozen=True)
-class Stack:
-    """What is changed: the stack's place, and the manifest that is there before."""
-
-    paths: StackPaths
-    manifest: Manifest | None
-
-    @property
-    def generation(self) -> int:
-        """The generation in force, 0 where there is none."""
-        return self.manifest.generation if self.manifest else 0
-
-
 class Executor:
     """Does a plan's actions on one host, in order, and stops at the first that fails.
 
     Before each action the journal on the host names it, so that whoever comes after a crash can
-    tell how far it came; the end of the plan is a line in the host's history.
+    tell how far it came; the end of the plan is a line in the host's history. `generation` is the
+    one in force, 0 where there is none.
     """
 
     def __init__(
         self,
         remote: Remote,
         owner: Owner,
-        stack: Stack,
+        paths: StackPaths,
+        generation: int,
         progress: Progress,
         *,
         clock: Callable[[], float] = time.time,
@@ -76,7 +64,8 @@ class Executor:
         self._remote = remote
         self._host = remote.host
         self._owner = owner
-        self._stack = stack
+        self._directory = str(paths.directory)
+        self._generation = generation
         self._progress = progress
         self._clock = clock
         self._sleep = sleep
@@ -87,8 +76,7 @@ class Executor:
         Raises ActionError naming the action; what came before it has been done.
         """
         groups = _grouped(plan.actions)
-        since = int(self._clock())
-        generation = self._stack.generation
+        since, before = int(self._clock()), self._generation
         for number, group in enumerate(groups, start=1):
             title = group[0].title if len(group) == 1 else f"write {len(group)} files"
             self._progress.begin(self._host, title)
@@ -98,23 +86,33 @@ class Executor:
             except BaseException as error:
                 self._progress.end(self._host, ok=False)
                 if _is_reported(error):
-                    self._record(generation, f"failed: {title}")
+                    self._record(self._owner, before, f"failed: {title}")
                 raise
             self._progress.end(self._host, ok=True)
-            generation = _generation_after(group, generation)
-        if groups:
-            self._record(generation, DONE)
+        if any(not isinstance(action, PullImage) for action in plan.actions):
+            self._record(self._owner, before, DONE)
+        elif groups:
+            self._remote.script("forget_journal", self._directory, doing="end the journal")
+
+    def engine_version(self, image: str) -> str:
+        """The version of the Docker daemon in an image that the host has. Raises ActionError."""
+        doing = f"start dockerd of {image} to ask its version"
+        return self._remote.script("engine_version", image, doing=doing).decode().strip()
 
     def _note(self, begun: Begun) -> None:
-        directory = str(self._stack.paths.directory)
-        self._remote.script("journal", directory, begun.to_line(), doing="write the journal")
+        line = begun.to_line()
+        self._remote.script("journal", self._directory, line, doing="write the journal")
 
-    def _record(self, after: int, result: str) -> None:
-        ended = Ended(self._owner, int(self._clock()), self._stack.generation, after, result)
-        directory = str(self._stack.paths.directory)
+    def _record(self, owner: Owner, before: int, result: str) -> None:
+        ended = Ended(owner, int(self._clock()), before, self._generation, result)
         # A history that cannot be written must not hide what it would have told.
         with suppress(RunnerkitError):
-            self._remote.script("record", directory, ended.to_line(), doing="write the history")
+            line = ended.to_line()
+            self._remote.script("record", self._directory, line, doing="write the history")
+
+    def _clear_up(self, begun: Begun) -> None:
+        self._remote.script(["generations", "clear_up"], self._directory, doing="clear up")
+        self._record(begun.owner, self._generation, f"interrupted: {begun.step}")
 
     def _perform(  # noqa: C901, PLR0912 - one arm for each action
         self, group: Sequence[Action], *, force: bool
@@ -146,9 +144,8 @@ class Executor:
                 self._start(start)
             case StopServices(paths=paths):
                 remote.script("stop_stack", str(paths.directory), doing="stop the stack")
-            case ClearUp(paths=paths):
-                directory = str(paths.directory)
-                remote.script(["generations", "clear_up"], directory, doing="clear up")
+            case ClearUp(begun=begun):
+                self._clear_up(begun)
             case Purge(places=places):
                 remote.script("purge", *places, doing="delete the stack's data")
 
@@ -210,7 +207,7 @@ class Executor:
             port.close()
 
     def _write(self, write: WriteManifest) -> None:
-        manifest = next_manifest(self._stack.manifest, write.files, int(self._clock()))
+        manifest = next_manifest(self._generation, write.files, int(self._clock()))
         record = ManagedFile(MANIFEST, manifest.to_bytes(), 0o644)
         archive = _archive([*write.files, record])
         directory = str(write.paths.directory)
@@ -220,14 +217,17 @@ class Executor:
             hashlib.sha256(archive).hexdigest(), *write.images,
             stdin=archive, doing=f"write to {directory}",
         )  # fmt: skip
+        self._generation = manifest.generation
 
     def _restore(self, restore: RestoreFiles) -> None:
+        manifest = restored_manifest(restore.manifest, self._generation, int(self._clock()))
         self._remote.script(
             ["generations", "restore_files"],
-            str(restore.paths.directory), str(restore.generation),
-            str(restore.number), str(restore.keep),
-            stdin=restore.manifest, doing=restore.title,
+            self._directory, str(restore.manifest.generation),
+            str(manifest.generation), str(restore.keep),
+            stdin=manifest.to_bytes(), doing=restore.title,
         )  # fmt: skip
+        self._generation = manifest.generation
 
 
 def _is_reported(error: BaseException) -> bool:
@@ -249,16 +249,6 @@ def _grouped(actions: Iterable[Action]) -> list[list[Action]]:
         else:
             groups.append([action])
     return groups
-
-
-def _generation_after(group: Sequence[Action], before: int) -> int:
-    match group[-1]:
-        case WriteManifest():
-            return before + 1
-        case RestoreFiles(number=number):
-            return number
-        case _:
-            return before
 
 
 def _archive(files: Iterable[ManagedFile]) -> bytes:

@@ -18,6 +18,10 @@ POLL_SECONDS = 1.0
 LOOK_EVERY = 3
 
 
+class StillRunningError(ActionError):
+    """The time for draining is over; the runner goes on with its stages and takes no new ones."""
+
+
 def drain(
     remote: Remote,
     what: Drain,
@@ -29,8 +33,8 @@ def drain(
 ) -> None:
     """Signal the runner, once in its life, and wait until it has finished its stages.
 
-    Raises ActionError after the timeout, naming what still runs; the runner goes on draining, and
-    calling again goes on waiting. With `force` what still runs then is ended instead.
+    Raises StillRunningError after the timeout, naming what still runs; the runner goes on
+    draining, and calling again goes on waiting. With `force` what still runs then is ended instead.
     """
     sockets = str(what.paths.sockets)
     port = DockerPort(remote.transport, str(what.paths.docker_socket))
@@ -67,9 +71,11 @@ def _told(steps: tuple[RunningStep, ...], now: int) -> str:
     return f"waiting for {steps[0].told(now)}{more}"
 
 
-def _too_long(host: str, what: Drain, steps: tuple[RunningStep, ...], now: int) -> ActionError:
+def _too_long(
+    host: str, what: Drain, steps: tuple[RunningStep, ...], now: int
+) -> StillRunningError:
     lines = "".join(f"\n  {step.told(now)}" for step in steps)
-    return ActionError(
+    return StillRunningError(
         f"{host}: stages are still running after {Duration(what.timeout_seconds)}; nothing was "
         f"killed, and the runner takes no new ones{lines and ':'}{lines}",
         hint="run the same command again to go on waiting, or add --force to end them",

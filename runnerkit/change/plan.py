@@ -60,10 +60,7 @@ def diff(desired: DesiredState, facts: HostFacts) -> Plan:
         blockers.append(installation)
     if blockers:
         return Plan(desired.host, (), tuple(blockers))
-    actions: list[Action] = []
-    if begun := interrupted(facts.system):
-        reason = f"{begun.owner} was interrupted at `{begun.step}`"
-        actions.append(ClearUp(desired.paths, reason))
+    actions: list[Action] = [*clear_up(desired, facts)]
     if isinstance(installation, Installation):
         actions.append(InstallDocker(installation, _install_reason(facts)))
     if not isinstance(facts.outer, DaemonFacts):
@@ -176,6 +173,15 @@ def _services(
         needed = SERVICES  # a drained runner has to be started again, whatever else is needed
     start = StartServices(desired.paths, needed, desired.health_seconds, reason)
     return draining, (start,)
+
+
+def clear_up(desired: DesiredState, facts: HostFacts) -> tuple[ClearUp, ...]:
+    """What comes before everything else where a change was begun and never ended."""
+    begun = interrupted(facts.system)
+    if begun is None:
+        return ()
+    reason = f"{begun.owner} was interrupted at `{begun.step}`"
+    return (ClearUp(desired.paths, begun, reason),)
 
 
 def drain_action(desired: DesiredState, facts: HostFacts, reason: str) -> tuple[Drain, ...]:

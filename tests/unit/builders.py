@@ -113,7 +113,7 @@ def converged(desired: DesiredState) -> HostFacts:
         RemoteFile(f.name, f.mode, "root:root", f.sha256, None if f.secret else f.content)
         for f in desired.files
     )
-    manifest = next_manifest(None, desired.files, 0).to_bytes()
+    manifest = next_manifest(0, desired.files, 0).to_bytes()
     files += (RemoteFile(MANIFEST, 0o644, "root:root", "", manifest),)
     return replace(
         facts,

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from runnerkit.change.actions import Drain, StartServices
-from runnerkit.change.apply import Executor, Stack
+from runnerkit.change.apply import Executor
 from runnerkit.change.journal import Owner, read_begun, read_history
 from runnerkit.change.plan import Plan, diff
 from runnerkit.change.remote import Fence, Remote
@@ -91,9 +91,9 @@ def a_host(answers: dict[str, list[Completed | Exception]]) -> ScriptedHost:
 
 def execute(host: ScriptedHost, plan: Plan, *, force: bool = False) -> None:
     seconds = iter(range(10_000))
-    stack = Stack(stack_paths("main", "/var/lib/runnerkit"), None)
+    paths = stack_paths("main", "/var/lib/runnerkit")
     Executor(
-        Remote(host, Fence("token")), OWNER, stack, Silent(),
+        Remote(host, Fence("token")), OWNER, paths, 0, Silent(),
         clock=lambda: float(next(seconds)), sleep=lambda _: None,
     ).execute(plan, force=force)  # fmt: skip
 

@@ -31,6 +31,7 @@ ORDER = [
     {"health"},
     {"report"},
     {"roads"},
+    {"lifecycle"},
     {"commands"},
     {"cli"},
     {"__main__"},

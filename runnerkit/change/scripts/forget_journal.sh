@@ -1,0 +1,2 @@
+# Argument: the stack's directory. For what changed nothing that the history would tell.
+rm -f -- "$1/journal.json"

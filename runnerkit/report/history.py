@@ -1,0 +1,63 @@
+"""The history of a host as text or JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from runnerkit.change.generations import Generation
+from runnerkit.change.journal import Ended
+from runnerkit.report.screens import SCHEMA_VERSION
+
+
+def history_text(host: str, changes: Sequence[Ended], kept: Sequence[Generation]) -> Group:
+    """Changes, the newest last, then the generations that `rollback --to` knows."""
+    if not changes and not kept:
+        return Group(Text(f"{host}: nothing was changed here yet"))
+    past = Table.grid(padding=(0, 2))
+    for change in changes:
+        moved = f"{change.before} → {change.after}" if change.before != change.after else ""
+        style = "" if change.result == "done" else "yellow"
+        past.add_row(
+            f"  {_when(change.at)}", change.owner.command, change.owner.who, moved,
+            Text(change.result, style=style),
+        )  # fmt: skip
+    sets = Table.grid(padding=(0, 2))
+    current = kept[-1].number if kept else None
+    for item in kept:
+        origin = f"as {item.manifest.restored_from}" if item.manifest.restored_from else ""
+        sets.add_row(
+            f"{'→' if item.number == current else ' '} {item.number}",
+            _when(item.manifest.written_at), " ".join(item.images.values()), origin,
+        )  # fmt: skip
+    title = Text(f"{host}: changes (UTC)", style="bold")
+    return Group(title, past, Text(f"{host}: generations kept", style="bold"), sets)
+
+
+def history_json(host: str, changes: Sequence[Ended], kept: Sequence[Generation]) -> str:
+    """The same for programs; times are Unix seconds."""
+    record = {
+        "schema_version": SCHEMA_VERSION,
+        "host": host,
+        "changes": [asdict(change) for change in changes],
+        "generations": [
+            {
+                "generation": item.number,
+                "written_at": item.manifest.written_at,
+                "restored_from": item.manifest.restored_from,
+                "images": dict(item.images),
+            }
+            for item in kept
+        ],
+    }
+    return json.dumps(record, indent=2)
+
+
+def _when(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M")
