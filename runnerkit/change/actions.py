@@ -146,7 +146,10 @@ class Drain:
 
 @dataclass(frozen=True)
 class StartServices:
-    """`docker compose up` of these services, until they are healthy."""
+    """`docker compose up` of these services, until they are healthy.
+
+    None means all that the files name, whatever they were when the files were made.
+    """
 
     paths: StackPaths
     services: tuple[ServiceName, ...]
@@ -156,6 +159,8 @@ class StartServices:
     @property
     def title(self) -> str:
         """One line for the plan."""
+        if not self.services:
+            return "start the services"
         *others, last = self.services
         return f"start {', '.join(others)} and {last}" if others else f"start {last}"
 

@@ -180,7 +180,7 @@ class Executor:
         raise ActionError(
             f"{self._host}: the services did not become healthy: "
             f"{last_lines(completed.stderr or completed.stdout)}{said}",
-            hint=f"`runnerkit logs {self._host} {start.services[0]}` shows more",
+            hint=f"`runnerkit logs {self._host} dind` shows more",
         )
 
     def _pull(self, port: DockerPort, ref: str) -> None:

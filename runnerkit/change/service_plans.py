@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from runnerkit.change.actions import Action, Purge, StartServices, StopServices
 from runnerkit.change.plan import Plan, clear_up, drain_action, find_container
-from runnerkit.desired.state import DIND, RUNNER, DesiredState
+from runnerkit.desired.state import RUNNER, DesiredState
 from runnerkit.facts.host import HostFacts
 
 
@@ -34,7 +34,7 @@ def resume_plan(desired: DesiredState, facts: HostFacts) -> Plan:
         (
             *clear_up(desired, facts),
             *drain_action(desired, facts, "it drains already, and cannot poll again before"),
-            StartServices(desired.paths, (DIND, RUNNER), desired.health_seconds, "asked for"),
+            StartServices(desired.paths, (), desired.health_seconds, "asked for"),
         ),
     )
 

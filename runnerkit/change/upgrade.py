@@ -22,7 +22,7 @@ from runnerkit.change.plan import (
 )
 from runnerkit.change.stages import running_steps
 from runnerkit.config.image_ref import familiar
-from runnerkit.desired.state import DIND, RUNNER, DesiredState
+from runnerkit.desired.state import SERVICES, DesiredState
 from runnerkit.facts.daemon import DaemonFacts
 from runnerkit.facts.host import HostFacts
 
@@ -45,7 +45,7 @@ def switch_plan(desired: DesiredState, facts: HostFacts) -> Plan:
     changes = diff(desired, facts)
     if changes.blockers:
         return changes
-    moved = [name for name in (DIND, RUNNER) if _runs_another_image(desired, facts, name)]
+    moved = [name for name in SERVICES if _runs_another_image(desired, facts, name)]
     services = [action for action in changes.actions if isinstance(action, StartServices)]
     files = [a for a in changes.actions if isinstance(a, MakeDirectory | WriteFile)]
     if not moved and not services and not files:
@@ -57,7 +57,7 @@ def switch_plan(desired: DesiredState, facts: HostFacts) -> Plan:
         *drain_action(desired, facts, reason or "its files change"),
         *files,
         write_manifest(desired, "so that there is a way back"),
-        StartServices(desired.paths, (DIND, RUNNER), desired.health_seconds, reason),
+        StartServices(desired.paths, (), desired.health_seconds, reason),
     ]
     return Plan(desired.host, tuple(actions))
 
@@ -85,7 +85,7 @@ def restore_plan(
     actions: list[Action] = [
         *drain_action(desired, facts, reason),
         RestoreFiles(desired.paths, generation.manifest, desired.keep_generations, reason),
-        StartServices(desired.paths, (DIND, RUNNER), desired.health_seconds, reason),
+        StartServices(desired.paths, (), desired.health_seconds, reason),
     ]
     return Plan(desired.host, tuple(actions))
 

@@ -1,7 +1,8 @@
-# Arguments: the stack's directory, socket directory, seconds, then the services.
+# Arguments: the stack's directory, socket directory, seconds, then the services; none is all.
 set -eu
 cd -- "$1"
 rm -f -- "$2/draining"
 seconds=$3
 shift 3
-exec docker compose up --detach --no-build --wait --wait-timeout "$seconds" -- "$@"
+if [ "$#" = 0 ]; then set -- --remove-orphans; else set -- -- "$@"; fi
+exec docker compose up --detach --no-build --wait --wait-timeout "$seconds" "$@"
