@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from runnerkit.errors import ConfigError
-from runnerkit.pipeline.shell_text import Command, commands_of
+from runnerkit.pipeline.shell_text import Command, commands_in, commands_of
 
 INTERPRETED_HEREDOC = re.compile(
     r"(?:(?:/bin/)?(?:ba|da|a)?sh(?: -\w+)*)?\s*(?:<<-?['\"]?\w+['\"]?\s*)+"
@@ -86,7 +86,7 @@ class Instruction:
         if self.name != "RUN":
             return ()
         if self.json:
-            return (Command(self.words),) if self.words and self.words[0] else ()
+            return commands_in(self.words)
         text = " ".join(self.words)
         if self.heredocs and INTERPRETED_HEREDOC.fullmatch(text):
             return tuple(command for body in self.heredocs for command in commands_of(body))
@@ -225,3 +225,15 @@ def _syntax(text: str) -> tuple[str, int]:
 
 def _unquoted(text: str) -> str:
     return text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"" else text
+
+
+def dockerignore_leaves_out(text: str, path: str) -> bool:
+    """Whether a .dockerignore keeps a file out of the build's context."""
+    from e2b_dockerfile_utils import PatternMatcher  # noqa: PLC0415
+
+    lines = (line.strip() for line in text.removeprefix("\ufeff").splitlines())
+    patterns = [line.lstrip("/") for line in lines if line and not line.startswith("#")]
+    try:
+        return bool(PatternMatcher(patterns).matches(path))
+    except ValueError:
+        return False

@@ -122,11 +122,6 @@ def reference(image: str) -> str:
     return plain if ":" in _last_part(plain) else f"{plain}:latest"
 
 
-def has_tag(image: str) -> bool:
-    """Whether a tag or a digest is written."""
-    return ":" in _last_part(image) or "@" in image
-
-
 def _last_part(image: str) -> str:
     """What stands after the last slash outside of `${…}`; colons inside of them are no tags."""
     return re.sub(r"\$\{[^}]*\}", "", image).rpartition("/")[2]

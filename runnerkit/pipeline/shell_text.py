@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import dropwhile
 
 SEPARATORS = frozenset({"&&", "||", ";", ";;", "|", "|&", "&", "(", ")", "{", "}", "\n"})
 KEYWORDS = frozenset({"if", "then", "elif", "else", "fi", "do", "done", "while", "until", "!"})
@@ -51,18 +53,24 @@ def commands_of(text: str) -> tuple[Command, ...]:
     found: list[Command] = []
     words: list[str] = []
     for token in [*_tokens(text), ";"]:
-        if token not in SEPARATORS:
-            words.append(token)
-            continue
-        command = _command(words)
-        words = []
-        if command is None:
-            continue
-        if command.program in SHELLS and command.has("-c", "-ec", "-euc", "-lc", "-exc"):
-            found += commands_of(command.words[-1]) if command.words[-1] != text else ()
+        if token in SEPARATORS:
+            found += commands_in(words)
+            words = []
         else:
-            found.append(command)
+            words.append(token)
     return tuple(found)
+
+
+def commands_in(words: Sequence[str]) -> tuple[Command, ...]:
+    """The commands of one argument vector: itself, or what it hands to `sh -c`."""
+    command = _command(words)
+    if command is None:
+        return ()
+    shell = command.program in SHELLS and len(command.words) > 2
+    if shell and re.fullmatch(r"-[a-z]*c", command.words[1]):
+        # Shorter than the text around it, so this ends.
+        return commands_of(command.words[2])
+    return (command,)
 
 
 def _tokens(text: str) -> list[str]:
@@ -80,13 +88,15 @@ def _tokens(text: str) -> list[str]:
     return tokens
 
 
-def _command(words: list[str]) -> Command | None:
+def _command(words: Sequence[str]) -> Command | None:
     """What is left after keywords, wrappers and assignments in front."""
     env: list[tuple[str, str]] = []
     rest = list(words)
     while rest:
-        if rest[0] in KEYWORDS or rest[0] in WRAPPERS:
+        if rest[0] in KEYWORDS:
             rest = rest[1:]
+        elif rest[0] in WRAPPERS:
+            rest = list(dropwhile(lambda word: word.startswith("-"), rest[1:]))
         elif ASSIGNMENT.fullmatch(rest[0]):
             name, _, value = rest[0].partition("=")
             env.append((name, value))

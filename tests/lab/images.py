@@ -121,7 +121,19 @@ IMAGES = (
     _dind(recipes.DIND_26, "26.1.5", "26.1-dind", "26-dind"),
     Image(
         names=("debian:trixie-slim", "debian:trixie", "debian:latest"),
-        top=recipes.TRIXIE,
+        top=recipes.DEBIAN,
+        cmd=["bash"],
+    ),
+    Image(
+        names=("python:3.13-slim", "python:3.13"),
+        top=recipes.PYTHON_TOOLCHAIN,
+        cmd=["python3"],
+    ),
+    Image(names=("node:20-slim", "node:20"), top=recipes.NODE_TOOLCHAIN, cmd=["node"]),
+    Image(
+        names=("rust:1-slim", "rust:1"),
+        top=recipes.RUST_TOOLCHAIN,
+        env={"CARGO_HOME": "/usr/local/cargo"},
         cmd=["bash"],
     ),
     Image(

@@ -71,6 +71,26 @@ DIND_28 = Recipe("dind-28.5", ENGINE_28, files=DIND_FILES)
 DIND_26 = Recipe("dind-26.1", ENGINE_26, files=DIND_FILES)
 DIND_20 = Recipe("dind-20.10", ENGINE_20, files=DIND_FILES)
 
+DEBIAN = Recipe(
+    "debian", TRIXIE, files=((SCRIPTS / "docker-clean", "/etc/apt/apt.conf.d/docker-clean"),)
+)
+PYTHON_TOOLCHAIN = Recipe(
+    "python-toolchain",
+    DEBIAN,
+    packages=("python3", "python3-pip", "python3-venv"),
+    after=(
+        "rm -f /usr/lib/python3.*/EXTERNALLY-MANAGED;"
+        " ln -s /usr/bin/python3 /usr/local/bin/python; ln -s /usr/bin/pip /usr/local/bin/pip"
+    ),
+)
+NODE_TOOLCHAIN = Recipe("node-toolchain", DEBIAN, packages=("nodejs", "npm"))
+RUST_TOOLCHAIN = Recipe(
+    "rust-toolchain",
+    DEBIAN,
+    packages=("cargo", "rustc", "rust-clippy", "rustfmt", "gcc", "libc6-dev"),
+    after="mkdir -p -m 1777 /usr/local/cargo",
+    files=((SCRIPTS / "rustup", "/usr/local/bin/rustup"),),
+)
 GOLANG = Recipe("golang", TRIXIE, packages=("golang-go",), after="mkdir -p -m 1777 /go/src /go/bin")
 POSTGRES = Recipe(
     "postgres",

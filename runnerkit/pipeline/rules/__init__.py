@@ -1,5 +1,27 @@
 """The rules, by what they are about; importing this package registers them all."""
 
-from runnerkit.pipeline.rules import syntax
+from runnerkit.pipeline.rules import (
+    builders,
+    cache_mounts,
+    cache_use,
+    images,
+    layers,
+    platforms,
+    run_time,
+    secrets,
+    sockets,
+    syntax,
+)
 
-__all__ = ["syntax"]
+__all__ = [
+    "builders",
+    "cache_mounts",
+    "cache_use",
+    "images",
+    "layers",
+    "platforms",
+    "run_time",
+    "secrets",
+    "sockets",
+    "syntax",
+]
