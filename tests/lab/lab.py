@@ -26,6 +26,7 @@ from tests.lab.rootfs import Builder, Recipe
 from tests.lab.shell import LabError, run, say, wait_until
 
 ROOT = Path(__file__).parent.parent.parent
+TOKENS = {"admin": "lab-token-of-the-admin", "user": "lab-token-of-a-user"}
 SECRET = "p$A\"ss'wo#rd =x"
 KEEPER = "keeper"
 DIND = "28"
@@ -182,6 +183,11 @@ class Lab:
         secret = self.state / "rpc-secret"
         secret.touch(0o600)
         secret.write_text(SECRET)
+        token = self.state / "api-token"
+        token.touch(0o600)
+        token.write_text(TOKENS["admin"])
+        users = {TOKENS[name]: {"login": name, "admin": name == "admin"} for name in TOKENS}
+        (self.state / "drone/tokens.json").write_text(json.dumps(users))
         facts = {"dind": dind or DIND, "index": self.network.index}
         (self.state / "lab.json").write_text(json.dumps(facts))
 
@@ -353,6 +359,7 @@ class Lab:
         content = {
             "server": self.server,
             "secret": f"file:{self.state / 'rpc-secret'}",
+            "token": f"file:{self.state / 'api-token'}",
             "defaults": {"docker": {"image": image, "mirrors": [self.registry]}},
             "hosts": {
                 host.name: {
@@ -379,7 +386,7 @@ class Lab:
         """What `up` prints."""
         return {
             "hosts": [self._printed(host) for host in self.hosts().values()],
-            "server": {"url": self.server, "secret": SECRET},
+            "server": {"url": self.server, "secret": SECRET, "tokens": TOKENS},
             "config": str(self.state / "runnerkit.yml"),
             "registry": self.registry,
             "git": self.git,

@@ -42,7 +42,8 @@ RANK = {place: rank for rank, places in enumerate(ORDER) for place in places}
 SHELL = {
     "cli", "roads", "config.loading", "change.apply", "change.archives", "change.draining",
     "change.lock", "change.remote", "collect.probe",
-    "collect.server_probe", "engine.dial_stdio", "engine.own_docker", "engine.port",
+    "collect.drone_api", "collect.server_probe", "engine.dial_stdio", "engine.own_docker",
+    "engine.port",
     "report.files", "report.progress",
     "pipeline.files",
     "commands.configure", "commands.look", "commands.shared", "reach.forwarding",

@@ -470,6 +470,13 @@ class _Handler(BaseHTTPRequestHandler):
         admin = bool(user.get("admin"))
         return Answer(200, {"login": user.get("login", ""), "admin": admin, "active": True})
 
+    def user_builds(self) -> Answer:
+        return self._for_user(lambda: Answer(200, self.drone.store.recent()))
+
+    def repo_build(self, namespace: str, name: str, number: str) -> Answer:
+        slug = f"{namespace}/{name}"
+        return self._for_user(lambda: Answer(200, self.drone.store.build_of(slug, int(number))))
+
     def queue(self) -> Answer:
         return self._for_admin(lambda: Answer(200, self.drone.store.queue()))
 
@@ -486,9 +493,7 @@ class _Handler(BaseHTTPRequestHandler):
         return self._for_admin(lambda: Answer(200, self.drone.store.incomplete_stages()))
 
     def repo(self, namespace: str, name: str) -> Answer:
-        if self._user() is None:
-            return _message(401, "Unauthorized")
-        return Answer(200, self.drone.store.repo(f"{namespace}/{name}"))
+        return self._for_user(lambda: Answer(200, self.drone.store.repo(f"{namespace}/{name}")))
 
     def patch_repo(self, namespace: str, name: str) -> Answer:
         user = self._user()
@@ -502,6 +507,9 @@ class _Handler(BaseHTTPRequestHandler):
         kind, _, token = self.headers.get("Authorization", "").partition(" ")
         given = token if kind == "Bearer" else self.query.get("access_token", "")
         return self.drone.user(given)
+
+    def _for_user(self, action: Callable[[], Answer]) -> Answer:
+        return _message(401, "Unauthorized") if self._user() is None else action()
 
     def _for_admin(self, action: Callable[[], Answer]) -> Answer:
         user = self._user()
@@ -576,12 +584,14 @@ _ROUTES: list[tuple[str, re.Pattern[str], str, _Action]] = [
         ("GET", r"/healthz", "healthz", _Handler.healthz),
         ("GET", r"/version", "version", _Handler.version),
         ("GET", r"/api/user", "user", _Handler.user),
+        ("GET", r"/api/user/builds", "user-builds", _Handler.user_builds),
         ("GET", r"/api/queue", "queue", _Handler.queue),
         ("POST", r"/api/queue", "queue-resume", _Handler.queue_resume),
         ("DELETE", r"/api/queue", "queue-pause", _Handler.queue_pause),
         ("GET", r"/api/builds/incomplete", "incomplete", _Handler.incomplete),
         ("GET", r"/api/builds/incomplete/v2", "incomplete-v2", _Handler.incomplete_stages),
         ("GET", _REPO, "repo", _Handler.repo),
+        ("GET", rf"{_REPO}/builds/(\d+)", "repo-build", _Handler.repo_build),
         ("PATCH", _REPO, "patch-repo", _Handler.patch_repo),
         ("GET", r"/lab/health", "lab-health", _Handler.lab_health),
         ("GET", r"/lab/builds", "lab-builds", _Handler.lab_builds),

@@ -151,6 +151,8 @@ class Store:
             for stage in self._stages():
                 if stage["status"] != PENDING or stage["machine"] or not _fits(stage, wanted):
                     continue
+                if self._held_back(stage):
+                    continue
                 if now < self._offers.get(stage["id"], (0.0, ""))[0] + OFFER_SECONDS:
                     continue
                 self._offers[stage["id"]] = (now, poller)
@@ -272,6 +274,23 @@ class Store:
                 for stage in build["stages"]
                 if stage["status"] not in DONE
             ]
+
+    def recent(self) -> list[JSON]:
+        """Repositories, each with its latest build: S handler/api/user/builds.go."""
+        with self.changed:
+            latest = {build["repo"]: build for build in self._state["builds"].values()}
+            return [
+                {**self._state["repos"][slug], "build": self._public(build)}
+                for slug, build in reversed(latest.items())
+            ]
+
+    def build_of(self, slug: str, number: int) -> JSON:
+        """One build with its stages: S handler/api/repos/builds/find.go."""
+        with self.changed:
+            for build in self._state["builds"].values():
+                if (build["repo"], build["number"]) == (slug, number):
+                    return copy.deepcopy(self._public(build) | {"stages": build["stages"]})
+            raise UnknownRecordError
 
     def pause(self, *, paused: bool) -> None:
         with self.changed:
@@ -402,8 +421,29 @@ class Store:
             "on_failure": FAILURE in statuses,
             "depends_on": depends_on,
             "labels": {str(k): str(v) for k, v in (pipeline.get("node") or {}).items()},
+            "limit": int((pipeline.get("concurrency") or {}).get("limit") or 0),
+            "throttle": int(self._repo(build["repo"])["throttle"]),
             "steps": [],
         }
+
+    def _held_back(self, stage: JSON) -> bool:
+        """Limits of the pipeline and of its repository: S scheduler/queue/queue.go."""
+        others = [
+            other
+            for other in self._stages()
+            if other["status"] in {PENDING, RUNNING}
+            and other["repo_id"] == stage["repo_id"]
+            and other["id"] != stage["id"]
+        ]
+        same = [
+            other
+            for other in others
+            if other["name"] == stage["name"]
+            and (other["id"] < stage["id"] or other["status"] == RUNNING)
+        ]
+        earlier = [other for other in others if other["id"] < stage["id"]]
+        limit, throttle = int(stage["limit"]), int(stage["throttle"])
+        return 0 < limit <= len(same) or 0 < throttle <= len(earlier)
 
     def _put_step(self, stage: JSON, given: JSON) -> None:
         for step in stage["steps"]:
