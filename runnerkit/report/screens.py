@@ -1,36 +1,21 @@
-"""Plans and reports as text or JSON. The only module that knows about colour."""
+"""Plans and errors as text or JSON, and where they are printed."""
 
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from rich.console import Console, Group
-from rich.table import Table
 from rich.text import Text
 
 from runnerkit.change.actions import Action, WriteFile
 from runnerkit.change.plan import Plan
 from runnerkit.errors import RunnerkitError
-from runnerkit.health.model import HealthReport, Status
 
 SCHEMA_VERSION = 1
-
-_MARKS = {
-    Status.OK: ("✓", "green"),
-    Status.WARN: ("!", "yellow"),
-    Status.FAIL: ("✗", "bold red"),
-    Status.SKIP: ("-", "dim"),
-    Status.UNKNOWN: ("?", "magenta"),
-}
-_HOST_STYLES = {
-    "healthy": "bold green",
-    "degraded": "bold yellow",
-    "unhealthy": "bold red",
-    "unreachable": "bold red",
-}
-
+COLUMNS, WIDEST = 80, 120
 
 def plan_text(plan: Plan) -> Group:
     """A plan as a person reads it: one line an action, its reason, and the diff of files."""
@@ -96,56 +81,6 @@ def _action_json(action: Action) -> dict[str, Any]:
     return record
 
 
-def health_text(reports: Iterable[HealthReport]) -> Group:
-    """The status screen, made for 80 columns."""
-    return Group(*(_host_text(report) for report in reports))
-
-
-def _host_text(report: HealthReport) -> Group:
-    title = Text(f"{report.host}  ", style="bold")
-    title.append(report.status, style=_HOST_STYLES[report.status])
-    table = Table.grid(padding=(0, 1), expand=False)
-    table.add_column(min_width=7, no_wrap=True, style="dim")
-    table.add_column(width=1)
-    table.add_column(min_width=10, no_wrap=True)
-    table.add_column(overflow="fold")
-    for group, checks in report.groups.items():
-        for number, check in enumerate(checks):
-            mark, style = _MARKS[check.status]
-            details = Text(check.summary)
-            if check.status in (Status.FAIL, Status.WARN, Status.UNKNOWN):
-                if check.evidence:
-                    details.append(f"\n{check.evidence}", style="dim")
-                if check.hint:
-                    details.append(f"\nhint: {check.hint}", style="cyan")
-            name = f" {group}" if number == 0 else ""
-            table.add_row(name, Text(mark, style=style), check.id, details)
-    return Group(title, table)
-
-
-def health_json(reports: Iterable[HealthReport]) -> str:
-    """The status for programs; the shape is versioned by `schema_version`."""
-    hosts = [
-        {
-            "name": report.host,
-            "status": report.status,
-            "checks": [
-                {
-                    "id": check.id,
-                    "group": check.group.value,
-                    "status": check.status.value,
-                    "summary": check.summary,
-                    "evidence": check.evidence,
-                    "hint": check.hint,
-                }
-                for check in report.checks
-            ],
-        }
-        for report in reports
-    ]
-    return json.dumps({"schema_version": SCHEMA_VERSION, "hosts": hosts}, indent=2)
-
-
 def error_text(error: RunnerkitError) -> Group:
     """An expected failure: what happened, every problem, and what to try next."""
     lines = [Text.assemble(("error: ", "bold red"), error.message)]
@@ -168,10 +103,7 @@ def stderr_console() -> Console:
     return Console(stderr=True, highlight=False, soft_wrap=True)
 
 
-def status_svg(reports: Iterable[HealthReport]) -> str:
-    """A picture of the status screen."""
-    import io  # noqa: PLC0415 - only pictures need it
-
-    console = Console(record=True, width=80, file=io.StringIO(), force_terminal=True)
-    console.print(health_text(reports))
-    return console.export_svg(title="runnerkit status")
+def screen_console() -> Console:
+    """Where screens go: as wide as the terminal, 80 columns elsewhere, without colour there."""
+    wide = min(Console().width, WIDEST) if sys.stdout.isatty() else COLUMNS
+    return Console(highlight=False, width=wide)
