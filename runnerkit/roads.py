@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
 from typing import TypeVar
@@ -28,17 +28,17 @@ from runnerkit.config.effective import HostConfig
 from runnerkit.config.loading import resolve_secret
 from runnerkit.desired.shipped import shipped_files
 from runnerkit.desired.state import DesiredState, build
-from runnerkit.errors import ExitCode, HostError, RunnerkitError, UnreachableError
+from runnerkit.errors import ExitCode, HostError, RunnerkitError
 from runnerkit.facts.host import HostFacts, traits_of
 from runnerkit.health.judge import SETTLING, judge
-from runnerkit.health.model import HealthReport, Status, unreachable
+from runnerkit.health.model import HealthReport, Status
 from runnerkit.paths import MANIFEST, stack_paths
 from runnerkit.reach.transport import Login, Transport, connect
 from runnerkit.secret import Secret
 from runnerkit.target import parse_target
 
 POLL_SECONDS = 1.0
-MOST_AT_ONCE = 16
+MOST_AT_ONCE = 32
 
 T = TypeVar("T")
 
@@ -51,6 +51,27 @@ class Access:
     accept_new_host_key: bool = False
     ask_host_key: Callable[[str], bool] | None = None
     ask_password: Callable[[str], Secret] | None = None
+
+    def asking(self, aside: Callable[[], AbstractContextManager[None]]) -> Access:
+        """The same, but for each question the terminal is got out of the way with `aside`."""
+        return replace(
+            self,
+            ask_host_key=_within(aside, self.ask_host_key),
+            ask_password=_within(aside, self.ask_password),
+        )
+
+
+def _within(
+    aside: Callable[[], AbstractContextManager[None]], ask: Callable[[str], T] | None
+) -> Callable[[str], T] | None:
+    if ask is None:
+        return None
+
+    def asked(question: str) -> T:
+        with aside():
+            return ask(question)
+
+    return asked
 
 
 @dataclass(frozen=True)
@@ -209,6 +230,20 @@ def take_down(change: Changing, *, purge: tuple[str, ...] = (), force: bool = Fa
     change.executor.execute(without_waiting(plan) if force else plan, force=force)
 
 
+def as_done(
+    hosts: Iterable[HostConfig], work: Callable[[HostConfig], T]
+) -> Iterator[tuple[str, T | RunnerkitError]]:
+    """Do `work` on all hosts at once; gives each host's value or error as soon as it is there."""
+    chosen = tuple(hosts)
+    with ThreadPoolExecutor(max_workers=min(MOST_AT_ONCE, max(1, len(chosen)))) as pool:
+        futures = {pool.submit(work, host): host.name for host in chosen}
+        for future in as_completed(futures):
+            try:
+                yield futures[future], future.result()
+            except RunnerkitError as error:
+                yield futures[future], error
+
+
 def on_each(
     hosts: Iterable[HostConfig], work: Callable[[HostConfig], T]
 ) -> tuple[dict[str, T], dict[str, RunnerkitError]]:
@@ -217,25 +252,16 @@ def on_each(
     Returns the values and the errors by host name, in the order of `hosts`.
     """
     chosen = tuple(hosts)
+    found = dict(as_done(chosen, work))
     values: dict[str, T] = {}
     errors: dict[str, RunnerkitError] = {}
-    with ThreadPoolExecutor(max_workers=min(MOST_AT_ONCE, max(1, len(chosen)))) as pool:
-        futures = {host.name: pool.submit(work, host) for host in chosen}
-        for name, future in futures.items():
-            try:
-                values[name] = future.result()
-            except RunnerkitError as error:
-                errors[name] = error
+    for host in chosen:
+        result = found[host.name]
+        if isinstance(result, RunnerkitError):
+            errors[host.name] = result
+        else:
+            values[host.name] = result
     return values, errors
-
-
-def report_of(host: HostConfig, access: Access) -> HealthReport:
-    """The status of one host; a host that cannot be asked has a report that says so."""
-    try:
-        with survey(host, access, ask_server=True) as found:
-            return found.report()
-    except UnreachableError as error:
-        return unreachable(host.name, error.message, error.hint)
 
 
 def worst(codes: Iterable[ExitCode]) -> ExitCode:

@@ -4,32 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
-from threading import Event, Thread
+from threading import Event, Lock, Thread
 
 from runnerkit.config.effective import HostConfig
 from runnerkit.errors import RunnerkitError, UnreachableError
-from runnerkit.facts.host import HostFacts
-from runnerkit.health.model import HealthReport, unreachable
+from runnerkit.health.look import Look
+from runnerkit.health.model import unreachable
 from runnerkit.roads import Access, Survey, survey
 
 CLOSING_SECONDS = 2.0
-
-
-@dataclass(frozen=True)
-class Look:
-    """What one look at a host gave.
-
-    `facts` and `changes`, the number of changes that `up` would make, are None for a host that
-    could not be asked; its report says why. `seconds` is how long it took.
-    """
-
-    host: HostConfig
-    report: HealthReport
-    facts: HostFacts | None
-    changes: int | None
-    seconds: float
 
 
 class Watched:
@@ -53,13 +38,21 @@ class Watched:
             found = self._found = self._survey()
         except UnreachableError as error:
             self.close()
-            report = unreachable(self.host.name, error.message, error.hint)
-            return Look(self.host, report, None, None, time.monotonic() - began)
-        except RunnerkitError:
+            return _unseen(self.host, error, time.monotonic() - began)
+        except BaseException:
             self.close()
             raise
         report, changes = found.report(), len(found.plan.actions)
-        return Look(self.host, report, found.facts, changes, time.monotonic() - began)
+        spent = time.monotonic() - began
+        return Look(self.host, report, found.facts, changes, spent, time.time())
+
+    def look_anyway(self) -> Look:
+        """Like `look`, but whatever goes wrong is a report of a host that cannot be used."""
+        began = time.monotonic()
+        try:
+            return self.look()
+        except RunnerkitError as error:
+            return _unseen(self.host, error, time.monotonic() - began)
 
     def _survey(self) -> Survey:
         if self._found is not None:
@@ -72,13 +65,51 @@ class Watched:
         self._open.close()
 
 
+def _unseen(host: HostConfig, error: RunnerkitError, seconds: float) -> Look:
+    report = unreachable(host.name, error.message, error.hint)
+    return Look(host, report, None, None, seconds, time.time())
+
+
 def look_at(host: HostConfig, access: Access, *, check_updates: bool = False) -> Look:
     """Look once. Raises RunnerkitError, but for a host that does not answer."""
     with closing(Watched(host, access, check_updates=check_updates)) as watched:
         return watched.look()
 
 
-OnLook = Callable[[str, Look | RunnerkitError], None]
+class Fleet:
+    """Hosts looked at together on demand, over connections that stay open in between."""
+
+    def __init__(self, hosts: Iterable[HostConfig], access: Access) -> None:
+        self._watched = tuple(Watched(host, access) for host in hosts)
+        self._lock = Lock()
+        self._going_on: Future[tuple[Look, ...]] | None = None
+
+    def __enter__(self) -> Fleet:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for watched in self._watched:
+            watched.close()
+
+    def look(self) -> tuple[Look, ...]:
+        """Look at all hosts at once. Who calls while that goes on gets the same looks."""
+        with self._lock:
+            mine = self._going_on is None
+            future = self._going_on = self._going_on or Future()
+        if mine:
+            try:
+                with ThreadPoolExecutor(max_workers=max(1, len(self._watched))) as pool:
+                    future.set_result(tuple(pool.map(Watched.look_anyway, self._watched)))
+            except BaseException as error:
+                future.set_exception(error)
+                raise
+            finally:
+                with self._lock:
+                    self._going_on = None
+        return future.result()
+
+
+OnLook = Callable[[Look], None]
 
 
 class Watch:
@@ -113,11 +144,7 @@ class Watch:
 
     def _rounds(self, watched: Watched) -> None:
         while not self._ended.is_set():
-            seen: Look | RunnerkitError
-            try:
-                seen = watched.look()
-            except RunnerkitError as error:
-                seen = error
+            seen = watched.look_anyway()
             if not self._ended.is_set():
-                self._on_look(watched.host.name, seen)
+                self._on_look(seen)
             self._ended.wait(self._every)

@@ -17,7 +17,7 @@ from runnerkit.desired.state import build
 from runnerkit.desired.traits import HostTraits
 from runnerkit.health.judge import CHECKS
 from runnerkit.health.model import Check, Group, HealthReport, Status, check_id, meaning
-from runnerkit.report.screens import status_svg
+from runnerkit.report.status import status_svg
 from runnerkit.secret import Secret
 
 ROOT = Path(__file__).parent.parent

@@ -80,7 +80,8 @@ def up(
     from contextlib import ExitStack
 
     from runnerkit.report.progress import progress_for_terminal
-    from runnerkit.report.screens import health_text, plan_text, stdout_console
+    from runnerkit.report.screens import plan_text, show, stdout_console
+    from runnerkit.report.status import health_text
     from runnerkit.roads import carry_out, changing, on_each, worst
 
     loaded, access = load(config, accept_new_host_key)
@@ -109,7 +110,7 @@ def up(
             return carry_out(pending[chosen.name], progress, force=force)
 
         reports, failures = on_each([f.survey.host for f in pending.values()], change)
-    console.print(health_text(reports.values()))
+    show(health_text(reports.values()))
     codes += [show_error(error) for error in failures.values()]
     codes += [report.exit_code for report in reports.values()]
     raise typer.Exit(worst(codes))

@@ -112,7 +112,8 @@ def history(
 
 def _go(move: Move, progress: Progress, question: str, *, yes: bool, force: bool) -> None:
     from runnerkit.lifecycle import carry_out_move
-    from runnerkit.report.screens import health_text, plan_text, stdout_console
+    from runnerkit.report.screens import plan_text, show, stdout_console
+    from runnerkit.report.status import health_text
 
     console = stdout_console()
     console.print(plan_text(move.plan))
@@ -123,7 +124,7 @@ def _go(move: Move, progress: Progress, question: str, *, yes: bool, force: bool
     if report is None:
         typer.echo(f"{move.plan.host}: it runs the newest already; nothing was restarted")
         return
-    console.print(health_text([report]))
+    show(health_text([report]))
     if report.exit_code:
         raise typer.Exit(report.exit_code)
 

@@ -1,4 +1,4 @@
-"""Commands that look at hosts: status, logs, docker."""
+"""Commands that look into a host: logs, docker."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
@@ -14,44 +14,13 @@ from runnerkit.commands.shared import (
     AcceptOption,
     ConfigOption,
     HostArgument,
-    HostsArgument,
-    JsonOption,
     load,
     one,
-    select,
-    show_error,
 )
 from runnerkit.errors import RunnerkitError
 
-if TYPE_CHECKING:
-    pass
-
 # What a command needs is imported in it: `--help` must not wait for paramiko.
 # ruff: noqa: PLC0415
-
-
-def status(
-    hosts: HostsArgument = None,
-    config: ConfigOption = None,
-    as_json: JsonOption = False,
-    svg: Annotated[Path | None, typer.Option(help="Write a picture of the screen here.")] = None,
-    accept_new_host_key: AcceptOption = False,
-) -> None:
-    """Show whether the hosts are well; exit 4 when one is not, 5 when one does not answer."""
-    from runnerkit.report.screens import health_json, health_text, status_svg, stdout_console
-    from runnerkit.roads import on_each, report_of, worst
-
-    loaded, access = load(config, accept_new_host_key)
-    reports, errors = on_each(select(loaded, hosts), lambda host: report_of(host, access))
-    if svg is not None:
-        svg.write_text(status_svg(reports.values()), encoding="utf-8")
-    if as_json:
-        typer.echo(health_json(reports.values()))
-    else:
-        stdout_console().print(health_text(reports.values()))
-    codes = [show_error(error) for error in errors.values()]
-    codes += [report.exit_code for report in reports.values()]
-    raise typer.Exit(worst(codes))
 
 
 def logs(

@@ -66,7 +66,8 @@ def resume(
     from runnerkit.change.service_plans import resume_plan
     from runnerkit.desired.state import DIND
     from runnerkit.report.progress import progress_for_terminal
-    from runnerkit.report.screens import health_text, stdout_console
+    from runnerkit.report.screens import show
+    from runnerkit.report.status import health_text
     from runnerkit.roads import changing, wait_until_well
 
     loaded, access = load(config, accept_new_host_key)
@@ -82,7 +83,7 @@ def resume(
             typer.echo(f"{host}: it takes builds already")
             return
         report = wait_until_well(found, progress)
-    stdout_console().print(health_text([report]))
+    show(health_text([report]))
     raise typer.Exit(report.exit_code)
 
 

@@ -24,10 +24,18 @@ if TYPE_CHECKING:
 
 ConfigOption = Annotated[
     Path | None,
-    typer.Option("--config", "-c", help="The configuration file.", envvar="RUNNERKIT_CONFIG"),
+    typer.Option(
+        "--config",
+        "-c",
+        metavar="FILE",
+        help="The configuration file.",
+        envvar="RUNNERKIT_CONFIG",
+    ),
 ]
-HostsArgument = Annotated[list[str] | None, typer.Argument(help="Hosts; all when left out.")]
-HostArgument = Annotated[str, typer.Argument(help="A host of the configuration.")]
+HostsArgument = Annotated[
+    list[str] | None, typer.Argument(metavar="HOST", help="Hosts; all when left out.")
+]
+HostArgument = Annotated[str, typer.Argument(metavar="HOST", help="A host of the configuration.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable, versioned.")]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 LockWaitOption = Annotated[

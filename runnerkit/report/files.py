@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 
 from runnerkit.config.effective import Config, HostConfig, Origin, leaves
@@ -30,6 +31,24 @@ def write_rendered(desired: DesiredState, out: Path, *, redact: bool) -> None:
             _write(out / file.name, _redacted(file) if redact else file.content, file.mode)
     except OSError as error:
         raise RunnerkitError(f"{out} cannot be written: {error.strerror}") from None
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace a file of this machine in one step. Raises RunnerkitError."""
+    try:
+        with NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, delete=False) as file:
+            new = Path(file.name)
+            try:
+                # NamedTemporaryFile makes it 0600; what is written here is for all to read.
+                os.fchmod(file.fileno(), 0o644)
+                file.write(text)
+                file.close()
+                new.replace(path)
+            except BaseException:
+                new.unlink(missing_ok=True)
+                raise
+    except OSError as error:
+        raise RunnerkitError(f"{path} cannot be written: {error.strerror}") from None
 
 
 def _write(path: Path, content: bytes, mode: int) -> None:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
 from runnerkit.change.actions import Action, WriteFile
@@ -16,6 +16,7 @@ from runnerkit.errors import RunnerkitError
 
 SCHEMA_VERSION = 1
 COLUMNS, WIDEST = 80, 120
+
 
 def plan_text(plan: Plan) -> Group:
     """A plan as a person reads it: one line an action, its reason, and the diff of files."""
@@ -104,6 +105,19 @@ def stderr_console() -> Console:
 
 
 def screen_console() -> Console:
-    """Where screens go: as wide as the terminal, 80 columns elsewhere, without colour there."""
+    """Where screens go: as wide as the terminal, 80 columns elsewhere."""
     wide = min(Console().width, WIDEST) if sys.stdout.isatty() else COLUMNS
     return Console(highlight=False, width=wide)
+
+
+def show(screen: RenderableType) -> None:
+    """Print a screen; in a pipe without colour and without blanks at the ends of lines."""
+    console = screen_console()
+    if console.is_terminal:
+        console.print(screen)
+        return
+    with console.capture() as captured:
+        console.print(screen)
+    for line in captured.get().splitlines():
+        console.file.write(line.rstrip() + "\n")
+    console.file.flush()

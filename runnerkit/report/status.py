@@ -97,7 +97,9 @@ def _brief_line(report: HealthReport, width: int) -> Text:
 
 
 def troubles(report: HealthReport) -> tuple[str, ...]:
-    """The ids of the checks that make the host what it is; failures first."""
+    """The ids of the checks that are not well, failures first; the status says it all without."""
+    if report.status == "unreachable":
+        return ()
     order = (Status.FAIL, Status.WARN, Status.UNKNOWN)
     return tuple(check.id for status in order for check in report.checks if check.status is status)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -11,12 +13,18 @@ from pathlib import Path
 
 import pytest
 import yaml
+from typer.main import get_command
+
+from runnerkit.cli import app
 
 GOOD: dict[str, object] = {
     "server": "https://drone.example.com",
     "secret": "env:TEST_SECRET",
     "hosts": {"forge": {"ssh": "root@forge.lan"}},
 }
+
+
+HEAVY = {"docker", "fabric", "paramiko", "prometheus_client", "pydantic", "requests", "rich"}
 
 
 @dataclass(frozen=True)
@@ -186,3 +194,90 @@ def test_changing_hosts_without_anybody_to_ask_is_refused(tmp_path: Path) -> Non
     answer = kit(tmp_path, "down", "forge")
     assert answer.code == 2
     assert "--yes" in answer.err
+
+
+def test_help_shows_every_command_below_a_heading_in_80_columns(tmp_path: Path) -> None:
+    answer = kit(tmp_path, "--help")
+    shown = {line.split()[0] for line in answer.out.splitlines() if re.match(r"  [a-z]+  ", line)}
+    assert shown == set(get_command(app).commands)  # type: ignore[attr-defined]
+    assert "..." not in answer.out.partition("\n")[2]
+    assert max(map(len, answer.out.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("name", sorted(get_command(app).commands))  # type: ignore[attr-defined]
+def test_help_of_a_command_explains_each_option(name: str, tmp_path: Path) -> None:
+    answer = kit(tmp_path, name, "--help")
+    assert answer.code == 0
+    options = answer.out.partition("Options:")[2].splitlines()
+    for line in (line for line in options if line.startswith("  -")):
+        # An option as wide as the column has its help on the next line.
+        assert re.search(r"\S  +\S", line) or len(line) > 25, line
+    assert max(map(len, answer.out.splitlines())) <= 80
+
+
+def test_help_and_completion_import_nothing_heavy(tmp_path: Path) -> None:
+    script = (
+        "import sys, runnerkit.cli\n"
+        "try: runnerkit.cli.app(['--help'])\n"
+        "except SystemExit: pass\n"
+        "print(*sorted({name.partition('.')[0] for name in sys.modules}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert not HEAVY & set(done.stdout.splitlines()[-1].split())
+
+
+def test_completion_offers_the_commands(tmp_path: Path) -> None:
+    environment = os.environ | {"_RUNNERKIT_COMPLETE": "complete_bash"}
+    environment |= {"COMP_WORDS": "runnerkit st", "COMP_CWORD": "1"}
+    done = subprocess.run(
+        [Path(sys.executable).with_name("runnerkit")],
+        cwd=tmp_path, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.stdout.split() == ["status"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("status", "--json", "--brief"), "--json and --brief"),
+        (("status", "--watch", "--queue"), "--queue and --watch"),
+        (("status", "--every", "5s"), "--watch"),
+        (("status", "--watch", "--every", "soon"), "--every"),
+        (("metrics", "--textfile", "x", "--listen", "9"), "exclude"),
+        (("metrics", "--listen", "everywhere"), "no such port"),
+        (("status", "--queue"), "no API token is configured"),
+    ],
+)
+def test_what_does_not_go_together_is_said(
+    arguments: tuple[str, ...], words: str, tmp_path: Path
+) -> None:
+    write(tmp_path, GOOD)
+    answer = kit(tmp_path, *arguments)
+    assert answer.code == 2
+    assert words in answer.err
+
+
+def test_a_picture_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+    write(tmp_path, GOOD | {"hosts": {"forge": {"ssh": "root@127.0.0.1:1"}}})
+    answer = kit(tmp_path, "status", "--svg", str(tmp_path / "none/status.svg"))
+    assert answer.code == 1
+    assert "cannot be written" in answer.err
+
+
+def test_a_dead_host_is_a_metric_and_a_brief_line(tmp_path: Path) -> None:
+    write(tmp_path, GOOD | {"hosts": {"forge": {"ssh": "root@127.0.0.1:1"}}})
+    answer = kit(tmp_path, "metrics", "--textfile", "runnerkit.prom")
+    assert (answer.code, answer.out) == (0, "")
+    text = tmp_path / "runnerkit.prom"
+    assert 'runnerkit_host_up{host="forge"} 0.0' in text.read_text()
+    assert text.stat().st_mode & 0o777 == 0o644
+    assert [path.name for path in tmp_path.glob("*prom*")] == ["runnerkit.prom"]
+    brief = kit(tmp_path, "status", "--brief")
+    assert (brief.code, brief.out) == (5, "forge  unreachable\n")
+
+
+def test_the_dashboard_needs_no_configuration(tmp_path: Path) -> None:
+    answer = kit(tmp_path, "metrics", "--dashboard")
+    assert json.loads(answer.out)["uid"] == "runnerkit"

@@ -12,7 +12,7 @@ from runnerkit.facts.daemon import DaemonFacts, DaemonUnavailable
 from runnerkit.facts.host import HostFacts, ServerFacts
 from runnerkit.health.judge import judge
 from runnerkit.health.model import Status, unreachable
-from runnerkit.report.screens import health_json
+from runnerkit.report.status import health_json
 from tests.unit.builders import converged, desired_for, outer_daemon
 
 
