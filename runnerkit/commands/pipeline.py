@@ -1,4 +1,4 @@
-"""Commands about a repository's own build: pipeline lint."""
+"""Commands about a repository's own build: pipeline init, pipeline lint."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Annotated
 import typer
 
 from runnerkit.errors import ExitCode
+from runnerkit.pipeline.detect import Language
+from runnerkit.pipeline.scaffold import Database
 
 # What a command needs is imported in it: `--help` must not wait for a parser.
 # ruff: noqa: PLC0415
@@ -29,6 +31,49 @@ class Format(StrEnum):
     JSON = "json"
     SARIF = "sarif"
     GITHUB = "github"
+
+
+@app.command()
+def init(
+    folder: DirArgument = Path(),
+    language: Annotated[
+        Language | None, typer.Option(help="What installs the dependencies; else by the files.")
+    ] = None,
+    database: Annotated[
+        Database | None, typer.Option(help="A service that the tests need.")
+    ] = None,
+    cache_registry: Annotated[
+        str | None,
+        typer.Option(metavar="REF", help="An image in a registry that shares layers."),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show it, write nothing.")] = False,
+) -> None:
+    """Write a Dockerfile, .dockerignore and .drone.yml; what is there already stays."""
+    from runnerkit.pipeline.detect import detect
+    from runnerkit.pipeline.files import create_text, read_text, survey, template
+    from runnerkit.pipeline.fixing import diff
+    from runnerkit.pipeline.scaffold import scaffold
+
+    listing = survey(folder)
+    texts = scaffold(
+        language or detect(listing),
+        listing,
+        template,
+        database=database,
+        cache_registry=cache_registry,
+    )
+    present = {name: read_text(folder / name) for name in texts}
+    for name, text in texts.items():
+        typer.echo(diff(name, present[name], text), nl=False, err=True)
+        if present[name] not in (None, text):
+            typer.echo(f"{folder / name} is there already and stays as it is", err=True)
+    missing = [name for name in texts if present[name] is None]
+    for name in [] if dry_run else missing:
+        create_text(folder / name, texts[name])
+    if dry_run or not missing:
+        typer.echo(f"nothing was written; missing: {', '.join(missing) or 'nothing'}")
+    else:
+        typer.echo(f"wrote {', '.join(missing)}; next: runnerkit pipeline lint {folder}")
 
 
 @app.command()

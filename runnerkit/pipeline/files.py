@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Mapping
+from importlib import resources
 from pathlib import Path
 
 from runnerkit.errors import ConfigError
+from runnerkit.pipeline.detect import READ, Listing
 from runnerkit.pipeline.dockerfile import parse_dockerfile
 from runnerkit.pipeline.drone import FILE_NAME, Pipeline, PipelineError, parse
 from runnerkit.pipeline.project import Project
@@ -61,6 +63,33 @@ def read_text(path: Path) -> str | None:
         return None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} cannot be read: {error}") from None
+
+
+def survey(folder: Path) -> Listing:
+    """What is in a folder, as far as it tells the kind of project. Raises ConfigError."""
+    if not folder.is_dir():
+        raise ConfigError(f"{folder} is no directory", hint="runnerkit pipeline init DIR")
+    paths = {x.relative_to(folder).as_posix() for level in ("*", "*/*") for x in folder.glob(level)}
+    texts = {name: read_text(folder / name) for name in READ}
+    return Listing(
+        folder.resolve().name,
+        frozenset(path for path in paths if not path.startswith(("node_modules/", ".git/"))),
+        {name: text for name, text in texts.items() if text is not None},
+    )
+
+
+def template(name: str) -> str:
+    """The text of a template of `init`."""
+    return (resources.files("runnerkit.pipeline") / "templates" / name).read_text("utf-8")
+
+
+def create_text(path: Path, text: str) -> None:
+    """Write a file that is not there; never replaces one. Raises ConfigError."""
+    try:
+        with path.open("x", encoding="utf-8", newline="") as file:
+            file.write(text)
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be written: {error.strerror}") from None
 
 
 def write_texts(folder: Path, texts: Mapping[str, str]) -> None:

@@ -10,6 +10,8 @@ import yaml
 
 from tests.e2e.kit import ENGINES, Kit, Lab, lab_command
 
+collect_ignore = ["samples"]  # projects with tests of their own
+
 
 @pytest.fixture(scope="session")
 def lab() -> Iterator[Lab]:

@@ -131,7 +131,7 @@ IMAGES = (
     ),
     Image(names=("node:20-slim", "node:20"), top=recipes.NODE_TOOLCHAIN, cmd=["node"]),
     Image(
-        names=("rust:1-slim", "rust:1"),
+        names=("rust:1-slim-trixie", "rust:1-slim", "rust:1"),
         top=recipes.RUST_TOOLCHAIN,
         env={"CARGO_HOME": "/usr/local/cargo"},
         cmd=["bash"],

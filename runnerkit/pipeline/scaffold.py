@@ -1,0 +1,147 @@
+"""The first Dockerfile, .dockerignore and .drone.yml of a project. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from runnerkit.errors import ConfigError
+from runnerkit.pipeline.detect import Language, Listing
+from runnerkit.pipeline.recipes import recipe
+
+PLACE = re.compile(r"@([a-z]+)@")
+REFERENCE = re.compile(r"[a-z0-9][a-z0-9.-]*(?::\d+)?(?:/[a-z0-9][a-z0-9._-]*)+(?::[\w][\w.-]*)?")
+
+Template = Callable[[str], str]
+
+
+class Database(StrEnum):
+    """A database that tests may ask for."""
+
+    POSTGRES = "postgres"
+    MARIADB = "mariadb"
+    REDIS = "redis"
+
+
+@dataclass(frozen=True)
+class _Service:
+    image: str
+    environment: str
+    ready: str
+    url: str
+
+
+# The passwords guard databases that live as long as one pipeline, on its own network.
+SERVICES = {
+    Database.POSTGRES: _Service(
+        "postgres:17",
+        "{POSTGRES_PASSWORD: ci}",
+        "pg_isready --host=database",
+        "postgres://postgres:ci@database:5432/postgres?sslmode=disable",
+    ),
+    Database.MARIADB: _Service(
+        "mariadb:11",
+        "{MARIADB_ROOT_PASSWORD: ci, MARIADB_DATABASE: ci}",
+        "mariadb-admin --host=database --password=ci ping",
+        "mysql://root:ci@database:3306/ci",
+    ),
+    Database.REDIS: _Service(
+        "redis:8", "{}", "redis-cli -h database ping", "redis://database:6379/0"
+    ),
+}
+
+
+def scaffold(
+    language: Language,
+    listing: Listing,
+    template: Template,
+    *,
+    database: Database | None = None,
+    cache_registry: str | None = None,
+) -> dict[str, str]:
+    """The three files by name; `template` gives the text of a template by its name.
+
+    Raises ConfigError when the project's files or the reference cannot be used.
+    """
+    name = image_name(listing.name)
+    source, values = recipe(language, listing)
+    values |= {"name": name}
+    pipeline = {
+        "name": name,
+        "services": _services(database),
+        "ready": _ready(database),
+        "environment": _environment(database),
+        "cache": _cache_options(cache_registry),
+        "push": _push(cache_registry),
+    }
+    return {
+        "Dockerfile": _filled(template(source), values),
+        ".dockerignore": _filled(template("dockerignore"), values),
+        ".drone.yml": _filled(template("drone.yml"), pipeline),
+    }
+
+
+def image_name(folder: str) -> str:
+    """A folder's name as the name of an image: small letters, digits and single dashes."""
+    return re.sub(r"[^a-z0-9]+", "-", folder.lower()).strip("-") or "app"
+
+
+def _filled(text: str, values: Mapping[str, str]) -> str:
+    return re.sub(r"\n{3,}", "\n\n", PLACE.sub(lambda match: values[match[1]], text))
+
+
+def _services(database: Database | None) -> str:
+    if database is None:
+        return ""
+    service = SERVICES[database]
+    settings = "" if service.environment == "{}" else f"\n    environment: {service.environment}"
+    return f"services:\n  - name: database\n    image: {service.image}{settings}\n\n"
+
+
+def _ready(database: Database | None) -> str:
+    if database is None:
+        return ""
+    service = SERVICES[database]
+    return (
+        "  - name: database-ready\n"
+        "    # Drone starts a service and does not wait until it answers.\n"
+        f"    image: {service.image}\n"
+        "    commands:\n"
+        f"      - timeout 120 sh -c 'until {service.ready}; do sleep 1; done'\n\n"
+    )
+
+
+def _environment(database: Database | None) -> str:
+    if database is None:
+        return ""
+    host = "    environment:\n      DATABASE_HOST: database\n"
+    return f"{host}      DATABASE_URL: {SERVICES[database].url}\n"
+
+
+def _cache_options(reference: str | None) -> str:
+    if reference is None:
+        return ""
+    if not REFERENCE.fullmatch(reference):
+        raise ConfigError(
+            f"{reference!r} is no image in a registry", hint="e.g. registry.lan:5000/app:cache"
+        )
+    layers = f"--cache-from type=registry,ref={reference} --cache-to type=inline"
+    return f" {layers} --tag {reference}"
+
+
+def _push(reference: str | None) -> str:
+    if reference is None:
+        return ""
+    return (
+        "  - name: push-cache\n"
+        "    # Layers for other runners, inside of the image: the daemon's own builder can export\n"
+        "    # no others. Cache mounts are not among them.\n"
+        "    image: docker:cli\n"
+        "    volumes: [{name: docker, path: /var/run/docker.sock}]\n"
+        "    commands:\n"
+        f"      - docker push {reference}\n"
+        "    failure: ignore\n"
+        "    when: {event: {exclude: [pull_request]}}\n\n"
+    )

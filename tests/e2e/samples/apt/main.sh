@@ -1,0 +1,3 @@
+#!/bin/sh
+greeting=hello
+echo "$greeting, $(echo '6 * 7' | bc)"
