@@ -17,6 +17,8 @@ from runnerkit.desired.state import build
 from runnerkit.desired.traits import HostTraits
 from runnerkit.health.judge import CHECKS
 from runnerkit.health.model import Check, Group, HealthReport, Status, check_id, meaning
+from runnerkit.pipeline.lint import IGNORE_RULE
+from runnerkit.pipeline.rule import all_rules
 from runnerkit.report.status import status_svg
 from runnerkit.secret import Secret
 
@@ -96,10 +98,22 @@ def with_section(text: str, name: str, content: str) -> str:
     return re.sub(pattern, lambda _: marked, text, flags=re.DOTALL)
 
 
+def rules_table() -> str:
+    """Every rule of `pipeline lint`, from its docstring."""
+    rules = sorted((*all_rules(), IGNORE_RULE), key=lambda rule: rule.id)
+    rows = [f"| `{rule.id}` | {rule.severity.value} | {rule.title} |" for rule in rules]
+    return "\n".join(["| Rule | Severity | Finds |", "|---|---|---|", *rows])
+
+
 def generated() -> Mapping[Path, str]:
     """Every generated file with the content it should have."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    for name, table in {"configuration": configuration_table(), "checks": checks_table()}.items():
+    tables = {
+        "configuration": configuration_table(),
+        "checks": checks_table(),
+        "rules": rules_table(),
+    }
+    for name, table in tables.items():
         readme = with_section(readme, name, table.strip())
     schema = json.dumps(json_schema(), indent=2, sort_keys=True) + "\n"
     return {

@@ -21,7 +21,7 @@ app = typer.Typer(
     help="A repository's Dockerfile and .drone.yml: written right, found wrong.",
 )
 
-DirArgument = Annotated[Path, typer.Argument(metavar="[DIR]", help="The repository.")]
+DirArgument = Annotated[Path, typer.Argument(metavar="DIR", help="The repository.")]
 
 
 class Format(StrEnum):
@@ -48,7 +48,10 @@ def init(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show it, write nothing.")] = False,
 ) -> None:
-    """Write a Dockerfile, .dockerignore and .drone.yml; what is there already stays."""
+    """Write Dockerfile, .dockerignore and .drone.yml.
+
+    The kind of project is told by its files. What is there already stays as it is.
+    """
     from runnerkit.pipeline.detect import detect
     from runnerkit.pipeline.files import create_text, read_text, survey, template
     from runnerkit.pipeline.fixing import diff
@@ -85,7 +88,10 @@ def lint(
         bool, typer.Option("--untrusted", help="The repository is not trusted in Drone.")
     ] = False,
 ) -> None:
-    """Find what is wrong in the Dockerfile and .drone.yml; exit 1 on errors and warnings."""
+    """Find what is wrong in Dockerfile and .drone.yml.
+
+    Exits 1 on errors and warnings, 0 on notes.
+    """
     from runnerkit.pipeline.files import load_project, write_texts
     from runnerkit.pipeline.finding import Severity
     from runnerkit.pipeline.fixing import diff, fixed

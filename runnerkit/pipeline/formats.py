@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from textwrap import fill
 
 from runnerkit.pipeline.finding import Severity
 from runnerkit.pipeline.lint import Hit
 
 SCHEMA_VERSION = 1
+WIDTH = 80
 
 
 def as_text(hits: Sequence[Hit]) -> str:
@@ -23,7 +25,7 @@ def as_text(hits: Sequence[Hit]) -> str:
         lines += [f"{head} [{hit.rule.id}]", f"    fix: {found.fix}"]
     lines.append("")
     for rule in sorted({hit.rule for hit in hits}, key=lambda rule: rule.id):
-        lines.append(f"{rule.id}: {rule.why}")
+        lines.append(fill(f"{rule.id}: {rule.why}", WIDTH, subsequent_indent="  "))
     counts = Counter(hit.rule.severity for hit in hits)
     total = ", ".join(f"{counts[x]} {x.value}{'s' * (counts[x] > 1)}" for x in counts)
     return "\n".join([*lines, "", total, ""])
