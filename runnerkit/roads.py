@@ -22,7 +22,7 @@ from runnerkit.change.plan import Plan, diff, without_waiting
 from runnerkit.change.progress import Progress
 from runnerkit.change.remote import Remote
 from runnerkit.change.service_plans import teardown
-from runnerkit.collect.probe import collect
+from runnerkit.collect.probe import Inquiry, collect
 from runnerkit.collect.server_probe import ServerLogin
 from runnerkit.config.effective import HostConfig
 from runnerkit.config.loading import resolve_secret
@@ -136,12 +136,18 @@ def reach(host: HostConfig, access: Access) -> Iterator[Transport]:
 
 
 @contextmanager
-def survey(host: HostConfig, access: Access, *, ask_server: bool = False) -> Iterator[Survey]:
-    """Load, collect, build and diff for one host; the connection stays open for the block."""
+def survey(
+    host: HostConfig, access: Access, *, ask_server: bool = False, check_updates: bool = False
+) -> Iterator[Survey]:
+    """Load, collect, build and diff for one host; the connection stays open for the block.
+
+    With `ask_server` also what only checks need; with `check_updates` registries are asked, too.
+    """
     secret = rpc_secret(host, access)
     login = ServerLogin(host.server, secret, host.tls_verify)
     with reach(host, access) as transport:
-        yield _look(host, transport, login, ask_server=ask_server)
+        newest = (str(host.docker.image), str(host.runner.image)) if check_updates else ()
+        yield _look(host, transport, login, ask_server=ask_server, newest=newest)
 
 
 @contextmanager
@@ -172,12 +178,23 @@ def changing(
 
 
 def _look(
-    host: HostConfig, transport: Transport, login: ServerLogin, *, ask_server: bool
+    host: HostConfig,
+    transport: Transport,
+    login: ServerLogin,
+    *,
+    ask_server: bool,
+    newest: tuple[str, ...] = (),
 ) -> Survey:
     paths = stack_paths(host.stack, host.docker.data)
-    facts = collect(host.name, transport, paths, login if ask_server else None)
+    inquiry = _inquiry(host, login, newest) if ask_server else None
+    facts = collect(host.name, transport, paths, inquiry)
     desired = build(host, login.secret, traits_of(facts), shipped_files())
     return Survey(host, transport, login, desired, facts, diff(desired, facts))
+
+
+def _inquiry(host: HostConfig, login: ServerLogin, newest: tuple[str, ...]) -> Inquiry:
+    nameservers = tuple(str(server) for server in host.docker.dns)
+    return Inquiry(login, tuple(host.docker.mirrors), nameservers, newest)
 
 
 def refuse_if_blocked(plan: Plan) -> None:

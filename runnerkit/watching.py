@@ -57,7 +57,9 @@ class Watched:
     def _survey(self) -> Survey:
         if self._found is not None:
             return self._found.again(ask_server=True)
-        return self._open.enter_context(survey(self.host, self._access, ask_server=True))
+        return self._open.enter_context(
+            survey(self.host, self._access, ask_server=True, check_updates=self._check_updates)
+        )
 
     def close(self) -> None:
         """Close the connection, also under a look that is under way in another thread."""

@@ -22,7 +22,7 @@ _DISTRO = {
 }
 _OFFICIAL_ONLY = {("debian", "12")}
 
-_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm"}
+ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm"}
 
 
 @dataclass(frozen=True)
@@ -116,11 +116,11 @@ def host_blockers(system: SystemFacts, wanted_free: int) -> tuple[Blocker, ...]:
                 "set `sudo: true` for this host, or log in as root",
             )
         )
-    if system.arch and system.arch not in _ARCHITECTURES:
+    if system.arch and system.arch not in ARCHITECTURES:
         blockers.append(
             Blocker(
                 f"the runner's images do not exist for {system.arch}",
-                f"use a machine with one of {', '.join(_ARCHITECTURES)}",
+                f"use a machine with one of {', '.join(ARCHITECTURES)}",
             )
         )
     disk = system.data_disk

@@ -41,6 +41,9 @@ if [ -d /run/systemd/system ]; then say systemd 1; fi
 if command -v apt-get >/dev/null; then say apt 1; fi
 say cpus "$(getconf _NPROCESSORS_ONLN 2>/dev/null)"
 say memory_kib "$(awk '$1 == "MemTotal:" { print $2 }' /proc/meminfo)"
+awk '$1 == "MemAvailable:" { print "memory_available_kib\t" $2 }
+    $1 == "SwapTotal:" { print "swap_kib\t" $2 }
+    $1 == "SwapFree:" { print "swap_free_kib\t" $2 }' /proc/meminfo
 say clock "$(date +%s)"
 
 device=$(awk '$2 == "00000000" && $8 == "00000000" { print $1; exit }' /proc/net/route)

@@ -2,51 +2,101 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+import base64
+import time
+from collections.abc import Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from importlib.resources import files
 
 from runnerkit.collect.server_probe import ServerLogin, ask_server
 from runnerkit.engine.port import DockerPort
 from runnerkit.errors import HostError
-from runnerkit.facts.daemon import DaemonUnavailable
-from runnerkit.facts.host import Daemon, FactsError, HostFacts, SystemFacts, parse_system
+from runnerkit.facts.daemon import ContainerFacts, DaemonUnavailable
+from runnerkit.facts.host import (
+    BuildCache,
+    Daemon,
+    FactsError,
+    HostFacts,
+    Span,
+    SystemFacts,
+    parse_system,
+)
+from runnerkit.facts.inside import HUB, InsideFacts, parse_inside, place_of
+from runnerkit.facts.names import asked_name, question
 from runnerkit.paths import StackPaths
 from runnerkit.reach.transport import Transport
 
 FACTS_SCRIPT = files("runnerkit.collect").joinpath("facts.sh")
+INSIDE_SCRIPT = files("runnerkit.collect").joinpath("inside.sh")
+INSIDE_SECONDS = 30.0
 RUNNER_LOG_LINES = 50
 
 
-def collect(
-    host: str, transport: Transport, paths: StackPaths, server: ServerLogin | None = None
-) -> HostFacts:
-    """Everything about `host` that plans and checks need.
+@dataclass(frozen=True)
+class Inquiry:
+    """What checks need beyond what a plan needs.
 
-    With `server`, the Drone server is also asked, from the network place of the runner.
+    The server, `mirrors` and `nameservers` (those of the host without any) are tried from inside
+    dind; `newest` are images to look for in their registries.
+    """
+
+    login: ServerLogin
+    mirrors: tuple[str, ...] = ()
+    nameservers: tuple[str, ...] = ()
+    newest: tuple[str, ...] = ()
+
+
+def collect(
+    host: str, transport: Transport, paths: StackPaths, inquiry: Inquiry | None = None
+) -> HostFacts:
+    """Everything about `host` that plans need; with an `inquiry` also what only checks need.
+
     Raises HostError when the host cannot run the script, ConnectionLostError when it goes away.
     """
-    with ThreadPoolExecutor(max_workers=3) as pool:
+    with ThreadPoolExecutor(max_workers=6) as pool:
         system = pool.submit(_system, host, transport, paths)
-        outer = pool.submit(_daemon, transport, None, paths.project)
-        inner = pool.submit(_daemon, transport, str(paths.docker_socket), None)
-        outer_facts = outer.result()
-        runner = _runner_id(outer_facts)
+        outer = pool.submit(_outer, transport, paths)
+        inner = pool.submit(_inner, transport, paths)
+        cache = pool.submit(_build_cache, transport, paths) if inquiry else None
+        services = _services(outer.result())
+        runner, dind = services.get("runner"), services.get("dind")
         log = pool.submit(_runner_log, transport, runner)
-        answer = pool.submit(ask_server, transport, runner, server) if server else None
+        answer = pool.submit(ask_server, transport, runner, inquiry.login) if inquiry else None
+        newest = pool.submit(_newest, transport, inquiry.newest) if inquiry else None
+        facts, asked = system.result()
+        inside: Future[InsideFacts | None] | None = None
+        if inquiry:
+            words = [
+                str(dind.pid or "") if dind else "",
+                dind.id if dind else "",
+                str(runner.pid or "") if runner else "",
+                str(paths.data),
+                (dind.started_at if dind else None) or "",
+                base64.b64encode(question(asked_name(inquiry.login.url))).decode(),
+                *_targets(inquiry, facts.nameservers),
+            ]
+            inside = pool.submit(_inside, transport, words)
         return HostFacts(
-            system=system.result(),
-            outer=outer_facts,
+            system=facts,
+            outer=outer.result(),
             inner=inner.result(),
+            asked=asked,
             runner_log=log.result(),
             server=answer.result() if answer else None,
+            inside=inside.result() if inside else None,
+            build_cache=cache.result() if cache else None,
+            newest=newest.result() if newest else None,
         )
 
 
-def _system(host: str, transport: Transport, paths: StackPaths) -> SystemFacts:
+def _system(host: str, transport: Transport, paths: StackPaths) -> tuple[SystemFacts, Span]:
     places = [str(paths.directory), str(paths.data), str(paths.sockets)]
+    began = time.time()
     completed = transport.run(["sh", "-s", "--", *places], FACTS_SCRIPT.read_bytes())
+    asked = Span(began, time.time())
     try:
-        return parse_system(completed.stdout.decode(errors="replace"))
+        return parse_system(completed.stdout.decode(errors="replace")), asked
     except FactsError as error:
         said = completed.stderr.decode(errors="replace").strip()
         raise HostError(
@@ -55,23 +105,69 @@ def _system(host: str, transport: Transport, paths: StackPaths) -> SystemFacts:
         ) from None
 
 
-def _daemon(transport: Transport, socket: str | None, project: str | None) -> Daemon:
-    port = DockerPort(transport, socket)
+def _outer(transport: Transport, paths: StackPaths) -> Daemon:
+    port = DockerPort(transport)
     try:
-        return port.facts(project=project, role="inner" if socket else "outer")
+        return port.facts(project=paths.project, role="outer", data=str(paths.data))
     finally:
         port.close()
 
 
-def _runner_id(outer: Daemon) -> str | None:
-    if isinstance(outer, DaemonUnavailable):
+def _inner(transport: Transport, paths: StackPaths) -> Daemon:
+    port = DockerPort(transport, str(paths.docker_socket))
+    try:
+        return port.facts(project=None, role="inner")
+    finally:
+        port.close()
+
+
+def _build_cache(transport: Transport, paths: StackPaths) -> BuildCache:
+    port = DockerPort(transport, str(paths.docker_socket))
+    try:
+        return port.build_cache()
+    finally:
+        port.close()
+
+
+def _newest(transport: Transport, refs: Iterable[str]) -> Mapping[str, str | None] | None:
+    wanted = tuple(refs)
+    if not wanted:
         return None
-    return next((item.id for item in outer.containers if item.service == "runner"), None)
+    port = DockerPort(transport)
+    try:
+        return port.newest(wanted)
+    finally:
+        port.close()
 
 
-def _runner_log(transport: Transport, container: str | None) -> str:
+def _services(outer: Daemon) -> dict[str, ContainerFacts]:
+    if isinstance(outer, DaemonUnavailable):
+        return {}
+    return {item.service: item for item in outer.containers if item.service}
+
+
+def _runner_log(transport: Transport, container: ContainerFacts | None) -> str:
     if container is None:
         return ""
-    argv = ["docker", "logs", "--tail", str(RUNNER_LOG_LINES), container]
+    argv = ["docker", "logs", "--tail", str(RUNNER_LOG_LINES), container.id]
     completed = transport.run(argv)
     return (completed.stdout + completed.stderr).decode(errors="replace")
+
+
+def _inside(transport: Transport, words: list[str]) -> InsideFacts | None:
+    argv = ["sh", "-s", "--", *words]
+    try:
+        completed = transport.run(argv, INSIDE_SCRIPT.read_bytes(), timeout=INSIDE_SECONDS)
+    except HostError:  # it took too long
+        return None
+    return parse_inside(completed.stdout.decode(errors="replace"))
+
+
+def _targets(inquiry: Inquiry, nameservers: Iterable[str]) -> list[str]:
+    """What inside.sh is to try: its words."""
+    words = [f"dns:{server}" for server in inquiry.nameservers or nameservers]
+    for url in inquiry.mirrors:
+        kind = "http" if url.startswith("http://") else "open"
+        words.append("{}:{}:{}".format(kind, *place_of(url)))
+    places = [place_of(inquiry.login.url), *([] if inquiry.mirrors else [HUB])]
+    return words + [f"open:{host}:{port}" for host, port in places]

@@ -9,26 +9,33 @@ from __future__ import annotations
 import socket
 import ssl
 import threading
+import time
 from contextlib import suppress
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from http.client import HTTPConnection, HTTPException
 from urllib.parse import urlsplit
 
-from runnerkit.facts.host import ServerFacts
+from runnerkit.facts.daemon import ContainerFacts
+from runnerkit.facts.host import ServerFacts, Span
+from runnerkit.facts.inside import place_of
 from runnerkit.reach.transport import ByteStream, Transport
 from runnerkit.secret import Secret
 
 TIMEOUT_SECONDS = 10.0
 PING_PATH = "/rpc/v2/ping"
 
-# Arguments: host, port, container id or nothing. bash, because POSIX sh has no sockets.
-# The end of the input ends it all: a session that lingered would count against MaxSessions.
+# Arguments: host, port, pid of the runner or nothing. bash, because POSIX sh has no sockets.
+# Names are resolved as the runner does: the host's own resolver may be on a loopback that is not
+# there in the runner's network. The end of the input ends it all: a session that lingered would
+# count against MaxSessions.
 CONNECT = """
-pid=
-if [ -n "$3" ]; then pid=$(docker inspect --format '{{.State.Pid}}' "$3" 2>/dev/null); fi
 relay='exec 3<>"/dev/tcp/$1/$2" || exit 1; cat <&3 & cat >&3; kill $!'
-if [ "${pid:-0}" != 0 ]; then
-    exec nsenter --net="/proc/$pid/ns/net" bash -c "$relay" bash "$1" "$2" 2>/dev/null
+if [ -n "$3" ] && [ -e "/proc/$3/ns/net" ]; then
+    relay='for name in resolv.conf hosts; do
+        mount --bind "/proc/$3/root/etc/$name" "/etc/$name"
+    done; '$relay
+    exec nsenter --net="/proc/$3/ns/net" unshare --mount bash -c "$relay" bash "$@" 2>/dev/null
 fi
 exec bash -c "$relay" bash "$1" "$2" 2>/dev/null
 """
@@ -43,26 +50,26 @@ class ServerLogin:
     tls_verify: bool = True
 
 
-def ask_server(transport: Transport, container: str | None, login: ServerLogin) -> ServerFacts:
-    """The status of a ping with the secret, or why there is none.
+def ask_server(
+    transport: Transport, runner: ContainerFacts | None, login: ServerLogin
+) -> ServerFacts:
+    """What a ping with the secret brought, or why it brought nothing.
 
     The server answers 200 to the right secret, 401 to a wrong one and 403 when it has none
-    itself (drone v2.24.0, handler/api). Raises ConnectionLostError when the host goes away.
+    itself (drone v2.24.0, handler/api). Without a running runner the host itself asks.
+    Raises ConnectionLostError when the host goes away.
     """
-    url = urlsplit(login.url)
-    port = url.port or (443 if url.scheme == "https" else 80)
-    host = url.hostname or ""
-    stream = transport.stream(["sh", "-c", CONNECT, "sh", host, str(port), container or ""])
+    host, port = place_of(login.url)
+    pid = str(runner.pid or "") if runner else ""
+    stream = transport.stream(["sh", "-c", CONNECT, "sh", host, str(port), pid])
     near, far = socket.socketpair()
     relay = threading.Thread(target=_relay, args=(stream, far), daemon=True)
     near.settimeout(TIMEOUT_SECONDS)
     relay.start()
     try:
-        return ServerFacts(
-            _ping(near, host, url.path.rstrip("/"), login, tls=url.scheme == "https")
-        )
+        return _ping(near, host, login)
     except ssl.SSLCertVerificationError as error:
-        return ServerFacts(None, f"its certificate is not trusted: {error.verify_message}")
+        return ServerFacts(None, distrust=_distrust(error))
     except TimeoutError:
         return ServerFacts(None, f"no answer within {TIMEOUT_SECONDS:.0f} s")
     except (OSError, HTTPException) as error:
@@ -73,19 +80,42 @@ def ask_server(transport: Transport, container: str | None, login: ServerLogin) 
             stream.close()
 
 
-def _ping(near: socket.socket, host: str, path: str, login: ServerLogin, *, tls: bool) -> int:
+def _ping(near: socket.socket, host: str, login: ServerLogin) -> ServerFacts:
+    url = urlsplit(login.url)
     connection = HTTPConnection(host)
-    connection.sock = _tls(near, host, verify=login.tls_verify) if tls else near
+    ends = None
+    connection.sock = near
+    if url.scheme == "https":
+        connection.sock = secured = _tls(near, host, verify=login.tls_verify)
+        # Empty where nothing was verified.
+        if until := (secured.getpeercert() or {}).get("notAfter"):
+            ends = float(ssl.cert_time_to_seconds(str(until)))
     try:
         headers = {
             "X-Drone-Token": login.secret.reveal(),
             "Content-Length": "0",
             "Connection": "close",
         }
-        connection.request("POST", path + PING_PATH, headers=headers)
-        return connection.getresponse().status
+        began = time.time()
+        connection.request("POST", url.path.rstrip("/") + PING_PATH, headers=headers)
+        answer = connection.getresponse()
+        asked = Span(began, time.time())
+        clock = _unix_time(answer.headers.get("Date"))
+        return ServerFacts(answer.status, certificate_ends=ends, clock=clock, asked=asked)
     finally:
         connection.close()
+
+
+def _unix_time(date: str | None) -> float | None:
+    try:
+        return parsedate_to_datetime(date).timestamp() if date else None
+    except ValueError:
+        return None
+
+
+def _distrust(error: ssl.SSLCertVerificationError) -> str:
+    """OpenSSL's reason in its own words, e.g. `certificate has expired`."""
+    return str(error.verify_message or error.reason or error)
 
 
 def _tls(near: socket.socket, host: str, *, verify: bool) -> ssl.SSLSocket:

@@ -58,6 +58,8 @@ class DesiredState:
     """Everything a plan compares a host with."""
 
     host: str
+    config: HostConfig
+    """What it was built from."""
     paths: StackPaths
     files: tuple[ManagedFile, ...]
     services: Mapping[ServiceName, str]
@@ -98,6 +100,7 @@ def build(host: HostConfig, secret: Secret, traits: HostTraits, shipped: Shipped
     env = compose_env(base | labels)
     return DesiredState(
         host=host.name,
+        config=host,
         paths=paths,
         files=(
             ManagedFile(COMPOSE_FILE, shipped.compose, 0o644),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -17,6 +17,7 @@ from runnerkit.facts.daemon import (
     parse_container,
     parse_daemon,
 )
+from runnerkit.facts.host import BuildCache
 from runnerkit.reach.transport import Transport
 
 if TYPE_CHECKING:
@@ -28,6 +29,10 @@ Role = Literal["outer", "inner"]
 OnProgress = Callable[[int, int], None]
 
 ANSWER_SECONDS = 20.0
+# For measuring the cache, which may be busy.
+MEASURE_SECONDS = 5.0
+# The first API in which /system/df can be asked for one kind of thing alone.
+_DF_OF_ONE_TYPE = (1, 42)
 # The newest API whose answers are read here; older daemons are spoken to in their own version.
 NEWEST_API = (1, 45)
 UPLOAD_CHUNK = 262144
@@ -53,11 +58,14 @@ class DockerPort:
         self._connected: APIClient | None = None
         self._version: Mapping[str, Any] = {}
 
-    def facts(self, *, project: str | None, role: Role) -> DaemonFacts | DaemonUnavailable:
+    def facts(
+        self, *, project: str | None, role: Role, data: str | None = None
+    ) -> DaemonFacts | DaemonUnavailable:
         """Ask the daemon about itself: one request per kind of thing.
 
-        Role outer with a project: only that compose project's containers, each inspected.
-        Otherwise all containers, as listed. A daemon that does not answer is a value.
+        Role outer with a project: only that compose project's containers, each inspected, and
+        which containers mount `data`. Otherwise all containers, as listed, and the volumes.
+        A daemon that does not answer is a value.
         """
         try:
             with self._asking() as client:
@@ -68,6 +76,8 @@ class DockerPort:
                     containers=containers,
                     images=client.images(),
                     networks=client.networks(),
+                    volumes=(client.volumes()["Volumes"] or ()) if role == "inner" else (),
+                    data_users=self._users(client, data) if data else (),
                 )
         except _FailedError as error:
             return DaemonUnavailable(str(error))
@@ -83,9 +93,48 @@ class DockerPort:
         label = f"{PROJECT_LABEL}={project}"
         for item in client.containers(all=True, filters={"label": label}):
             try:
-                found.append(parse_container(item, client.inspect_container(item["Id"])))
+                inspected = client.inspect_container(item["Id"])
+                image = client.inspect_image(item["ImageID"])  # type: ignore[no-untyped-call]
+                arch = image.get("Architecture")
+                found.append(parse_container(item, inspected, arch))
             except NotFound:  # it went away since it was listed
                 continue
+        return found
+
+    @staticmethod
+    def _users(client: APIClient, data: str) -> list[str]:
+        """Return the names of the running containers that mount `data`."""
+        found = client.containers(filters={"volume": data})
+        return [name.removeprefix("/") for item in found for name in item.get("Names") or ()]
+
+    def build_cache(self) -> BuildCache:
+        """How much BuildKit keeps. A daemon that does not tell is a value."""
+        try:
+            with self._asking() as client:
+                version = client.api_version
+                if tuple(int(part) for part in version.split(".")) < _DF_OF_ONE_TYPE:
+                    return BuildCache(unknown="the engine tells it only by measuring everything")
+                self._limit(client, MEASURE_SECONDS)
+                url = f"{client.base_url}/v{version}/system/df"
+                said = client.get(url, params={"type": "build-cache"}).json()
+        except _FailedError as error:
+            return BuildCache(unknown=str(error))
+        except ValueError:
+            return BuildCache(unknown=f"{self._what} gave an unknown kind of answer")
+        records = said.get("BuildCache") or ()
+        # Shared records are also counted as layers of an image; the GC leaves them out, too.
+        return BuildCache(sum(item.get("Size", 0) for item in records if not item.get("Shared")))
+
+    def newest(self, refs: Iterable[str]) -> Mapping[str, str | None]:
+        """The digest that the registry of each image has now; None where it does not say."""
+        found: dict[str, str | None] = {}
+        for ref in refs:
+            try:
+                with self._asking() as client:
+                    answer = client.inspect_distribution(ref)  # type: ignore[no-untyped-call]
+                    found[ref] = (answer.get("Descriptor") or {}).get("digest")
+            except _FailedError:
+                found[ref] = None
         return found
 
     def pull(self, ref: str, on_progress: OnProgress) -> None:

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from ipaddress import IPv4Network
 from typing import Any
+
+from runnerkit.desired.addresses import AddressPool
 
 PROJECT_LABEL = "com.docker.compose.project"
 SERVICE_LABEL = "com.docker.compose.service"
@@ -17,8 +20,26 @@ Json = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
+class Mount:
+    """What a container mounts. `source` is a path for binds and the volume's name for volumes."""
+
+    kind: str
+    source: str
+    target: str
+
+
+@dataclass(frozen=True)
+class Resource:
+    """A container, volume or network by its labels."""
+
+    kind: str
+    name: str
+    labels: Mapping[str, str]
+
+
+@dataclass(frozen=True)
 class ContainerFacts:
-    """One container. Health, start, restarts, exit code, OOM and error need an inspect.
+    """One container. Health, start, pid, restarts, exit code, OOM and error need an inspect.
 
     `service` is compose's name of it: None for other containers and for `compose run` ones.
     `started_at` is RFC 3339 text as the engine gives it, None before the first start;
@@ -38,6 +59,9 @@ class ContainerFacts:
     oom_killed: bool | None
     labels: Mapping[str, str]
     error: str
+    pid: int | None = None
+    arch: str | None = None
+    mounts: tuple[Mount, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -45,7 +69,8 @@ class DaemonFacts:
     """A daemon that answered.
 
     `memory_bytes` is the memory it sees; `images` maps every tag and digest reference to its
-    image id; `subnets` are those of all its networks.
+    image id; `subnets` are those of all its networks; `pools` those new ones are cut from;
+    `data_users` names the running containers that mount the stack's data-root.
     """
 
     version: str
@@ -63,6 +88,10 @@ class DaemonFacts:
     images: Mapping[str, str]
     subnets: tuple[str, ...]
     warnings: tuple[str, ...]
+    pools: tuple[AddressPool, ...] = ()
+    volumes: tuple[Resource, ...] = ()
+    networks: tuple[Resource, ...] = ()
+    data_users: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -72,8 +101,13 @@ class DaemonUnavailable:
     reason: str
 
 
-def parse_container(listed: Json, inspected: Json | None = None) -> ContainerFacts:
-    """Read a container of `/containers/json`, with what `/containers/{id}/json` adds."""
+def parse_container(
+    listed: Json, inspected: Json | None = None, arch: str | None = None
+) -> ContainerFacts:
+    """Read a container of `/containers/json`, with what `/containers/{id}/json` adds.
+
+    `arch` is the architecture of its image.
+    """
     labels: Mapping[str, str] = listed.get("Labels") or {}
     oneoff = labels.get(ONEOFF_LABEL, "").lower() == "true"
     detail = inspected or {}
@@ -95,6 +129,12 @@ def parse_container(listed: Json, inspected: Json | None = None) -> ContainerFac
         oom_killed=state.get("OOMKilled"),
         labels=dict(labels),
         error=state.get("Error", ""),
+        pid=int(state.get("Pid") or 0) or None,
+        arch=arch,
+        mounts=tuple(
+            Mount(item.get("Type", ""), item.get("Source", ""), item.get("Destination", ""))
+            for item in listed.get("Mounts") or ()
+        ),
     )
 
 
@@ -122,6 +162,20 @@ def parse_subnets(networks: Sequence[Json]) -> tuple[str, ...]:
     )
 
 
+def parse_pools(info: Json) -> tuple[AddressPool, ...]:
+    """Return the ranges of `/info` from which networks are cut; none where it names none."""
+    return tuple(
+        AddressPool(IPv4Network(pool["Base"], strict=False), int(pool["Size"]))
+        for pool in info.get("DefaultAddressPools") or ()
+        if ":" not in pool.get("Base", ":")
+    )
+
+
+def parse_resources(kind: str, listed: Sequence[Json]) -> tuple[Resource, ...]:
+    """Read `/volumes` or `/networks` down to names and labels."""
+    return tuple(Resource(kind, item["Name"], dict(item.get("Labels") or {})) for item in listed)
+
+
 def parse_daemon(
     version: Json,
     info: Json,
@@ -129,8 +183,10 @@ def parse_daemon(
     containers: Sequence[ContainerFacts],
     images: Sequence[Json],
     networks: Sequence[Json],
+    volumes: Sequence[Json] = (),
+    data_users: Sequence[str] = (),
 ) -> DaemonFacts:
-    """Put the answers of `/version`, `/info`, `/images/json` and `/networks` together."""
+    """Put the answers of `/version`, `/info`, `/images/json`, `/networks`, … together."""
     registry: Json = info.get("RegistryConfig") or {}
     return DaemonFacts(
         version=version.get("Version", ""),
@@ -148,4 +204,8 @@ def parse_daemon(
         images=parse_images(images),
         subnets=parse_subnets(networks),
         warnings=tuple(info.get("Warnings") or ()),
+        pools=parse_pools(info),
+        volumes=parse_resources("volume", volumes),
+        networks=parse_resources("network", networks),
+        data_users=tuple(sorted(data_users)),
     )

@@ -8,12 +8,14 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import AddressValueError, IPv4Network, NetmaskValueError, ip_address, ip_network
 
 from runnerkit.desired.addresses import AddressPool
 from runnerkit.desired.traits import DEFAULT_MTU, HostTraits
 from runnerkit.facts.daemon import DaemonFacts, DaemonUnavailable
+from runnerkit.facts.inside import InsideFacts
 from runnerkit.facts.janitor import JanitorReport, parse_janitor_report
 from runnerkit.paths import DAEMON_FILE
 
@@ -57,6 +59,9 @@ class SystemFacts:
     apt: bool = False
     cpus: int | None = None
     memory_bytes: int | None = None
+    memory_available_bytes: int | None = None
+    swap_bytes: int | None = None
+    swap_free_bytes: int | None = None
     clock: int | None = None
     mtu: int | None = None
     routes: tuple[IPv4Network, ...] = ()
@@ -78,11 +83,44 @@ class SystemFacts:
 
 
 @dataclass(frozen=True)
+class Span:
+    """From when to when something took, in Unix seconds of this machine's clock."""
+
+    began: float
+    ended: float
+
+    def distance(self, clock: float, precision: float = 1.0) -> float:
+        """How far another clock, read in this span and cut to `precision`, is ahead (+) or behind.
+
+        0 where both may be right.
+        """
+        if clock + precision < self.began:
+            return clock + precision - self.began
+        return max(0.0, clock - self.ended)
+
+
+@dataclass(frozen=True)
 class ServerFacts:
-    """What the Drone server answered to a ping from the runner's place."""
+    """What the Drone server answered to a ping from the runner's place.
+
+    `distrust` is why its certificate was not accepted; `certificate_ends` is in Unix seconds, None
+    without TLS or when nothing was verified. `clock` is the server's Unix time as it gave it.
+    """
 
     status: int | None
     error: str | None = None
+    distrust: str | None = None
+    certificate_ends: float | None = None
+    clock: float | None = None
+    asked: Span | None = None
+
+
+@dataclass(frozen=True)
+class BuildCache:
+    """What BuildKit keeps in dind, in bytes; `unknown` is why it could not be measured."""
+
+    bytes: int = 0
+    unknown: str | None = None
 
 
 @dataclass(frozen=True)
@@ -92,8 +130,14 @@ class HostFacts:
     system: SystemFacts
     outer: Daemon
     inner: Daemon
+    asked: Span | None = None
+    """When facts.sh ran."""
     runner_log: str = ""
     server: ServerFacts | None = None
+    inside: InsideFacts | None = None
+    build_cache: BuildCache | None = None
+    newest: Mapping[str, str | None] | None = None
+    """Image reference to the digest its registry has now, None where it did not say."""
 
 
 class FactsError(ValueError):
@@ -131,6 +175,9 @@ def parse_system(answer: str) -> SystemFacts:
         apt=values.get("apt") == "1",
         cpus=_number(values.get("cpus")),
         memory_bytes=_scaled(values.get("memory_kib"), 1024),
+        memory_available_bytes=_scaled(values.get("memory_available_kib"), 1024),
+        swap_bytes=_scaled(values.get("swap_kib"), 1024),
+        swap_free_bytes=_scaled(values.get("swap_free_kib"), 1024),
         clock=_number(values.get("clock")),
         mtu=_number(values.get("mtu")),
         routes=tuple(raw.routes),

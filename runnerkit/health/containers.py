@@ -2,28 +2,77 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from runnerkit.change.plan import find_container
 from runnerkit.desired.state import ServiceName
-from runnerkit.facts.daemon import DaemonUnavailable
-from runnerkit.health.model import Case, Finding, fail, ok, unknown, warn
+from runnerkit.facts.daemon import ContainerFacts, DaemonUnavailable
+from runnerkit.health.model import Case, Finding, fail, ok, skip, warn
+
+# Docker waits longer from restart to restart, at most a minute: a loop is young whenever seen.
+LOOP_RESTARTS, LOOP_SECONDS = 3, 90
+RECENT_SECONDS = 3600
 
 
-def container_finding(case: Case, service: ServiceName) -> Finding:
-    """Whether the container of `service` runs and is healthy."""
+def container_finding(case: Case, service: ServiceName, last_words: str = "") -> Finding:
+    """Whether the container of `service` runs, is healthy and stays up.
+
+    `last_words` is what it said last, as evidence for its restarts.
+    """
     facts, host = case.facts, case.desired.host
     if isinstance(facts.outer, DaemonUnavailable):
-        return unknown("the host's engine does not answer")
+        return skip("the host's engine does not answer")
     logs, up = f"runnerkit logs {host} {service}", f"runnerkit up {host}"
     container = find_container(facts, service)
     if container is None:
-        return fail("not set up", "", up)
+        return fail("not set up", "no container", up)
+    age, restarts = seconds_up(case, container), container.restarts or 0
     evidence = f"{container.state}, {container.health or 'no health check'}, {container.image}"
+    again = f"restarted {restarts} times" + (f": {last_words}" if last_words else "")
     if container.state == "restarting":
-        return fail("keeps restarting", evidence, logs)
+        return fail("keeps restarting", again, logs)
     if container.state != "running":
-        return fail(f"is {container.state}", evidence, up)
+        ended = f"{evidence}, exit code {container.exit_code}"
+        return fail(f"is {container.state}", ended, up)
+    if restarts >= LOOP_RESTARTS and age is not None and age < LOOP_SECONDS:
+        return fail("keeps restarting", again, logs)
     if container.health == "unhealthy":
         return fail("runs, but is not healthy", evidence, logs)
     if container.health == "starting":
         return warn("is starting", evidence, logs)
-    return ok(f"running {container.image}", evidence)
+    if restarts and age is not None and age < RECENT_SECONDS:
+        return warn(f"ended by itself and was restarted {ago(age)} ago", again, logs)
+    since = f" for {ago(age)}" if age is not None else ""
+    return ok(f"running{since}: {container.image}", evidence)
+
+
+def running(case: Case, service: ServiceName) -> bool:
+    """Whether the container of `service` runs, as far as is known."""
+    container = find_container(case.facts, service)
+    return container is not None and container.state == "running"
+
+
+def seconds_up(case: Case, container: ContainerFacts) -> float | None:
+    """How long a container has been running, by its host's clock."""
+    clock = case.facts.system.clock
+    if clock is None or not container.started_at:
+        return None
+    try:
+        return max(0.0, clock - unix_time(container.started_at))
+    except ValueError:
+        return None
+
+
+def unix_time(text: str) -> float:
+    """RFC 3339 as Docker writes it, with nanoseconds. Raises ValueError."""
+    head, dot, rest = text.partition(".")
+    zone = rest.lstrip("0123456789") if dot else ""
+    return datetime.fromisoformat(head + zone).timestamp()
+
+
+def ago(seconds: float) -> str:
+    """A span for people: `40 s`, `12 min`, `3 h`, `5 d`."""
+    for limit, unit, name in ((120, 1, "s"), (7200, 60, "min"), (172800, 3600, "h")):
+        if seconds < limit:
+            return f"{seconds / unit:.0f} {name}"
+    return f"{seconds / 86400:.0f} d"

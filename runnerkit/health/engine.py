@@ -2,21 +2,61 @@
 
 from __future__ import annotations
 
-from runnerkit.change.packages import MIN_ENGINE, version_tuple
-from runnerkit.facts.daemon import DaemonUnavailable
-from runnerkit.health.model import Case, Finding, fail, ok
+from runnerkit.change.packages import MIN_COMPOSE, MIN_ENGINE, version_tuple
+from runnerkit.facts.daemon import DaemonFacts, DaemonUnavailable
+from runnerkit.health.model import Case, Finding, fail, ok, skip, unknown, warn
+
+UPGRADE = "upgrade Docker on the host, or set docker.source: official and run runnerkit up"
 
 
 def engine(case: Case) -> Finding:
     """The host's Docker engine answers and is new enough."""
     outer = case.facts.outer
+    if case.facts.system.uid not in (0, None):
+        return skip("only root can ask it")
     if isinstance(outer, DaemonUnavailable):
-        hint = f"runnerkit up {case.desired.host}; on the host: `systemctl status docker`"
+        hint = f"on the host: systemctl restart docker; or runnerkit up {case.desired.host}"
         return fail("the host's Docker engine does not answer", outer.reason, hint)
     evidence = f"engine {outer.version}, API {outer.api_version}, {outer.storage_driver}"
     if version_tuple(outer.version) < MIN_ENGINE:
-        return fail("the host's Docker engine is too old", evidence, "upgrade it")
+        return fail("too old", f"{evidence}; at least {_dotted(MIN_ENGINE)}", UPGRADE)
     return ok(f"Docker {outer.version}", evidence)
 
 
-CHECKS = (engine,)
+def compose(case: Case) -> Finding:
+    """The compose plugin is there and new enough."""
+    version = case.facts.system.compose_version
+    if not case.facts.system.docker_cli:
+        return skip("Docker is not installed")
+    if not version:
+        hint = "install docker-compose-plugin (Docker's packages) or docker-compose (Debian 13)"
+        return fail("docker has no compose plugin", "`docker compose version` fails", hint)
+    if version_tuple(version) < MIN_COMPOSE:
+        return fail("too old", f"{version}; at least {_dotted(MIN_COMPOSE)}", UPGRADE)
+    return ok(f"compose {version}")
+
+
+def updates(case: Case) -> Finding:
+    """The images in use are those that their registries have now (--check-updates)."""
+    newest, outer = case.facts.newest, case.facts.outer
+    if newest is None:
+        return skip("asked only with --check-updates")
+    if not isinstance(outer, DaemonFacts):
+        return skip("the engine does not answer")
+    silent = [ref for ref, digest in newest.items() if digest is None]
+    held = {ref.rpartition("@")[2] for ref in outer.images if "@" in ref}
+    old = [ref for ref, digest in newest.items() if digest and digest not in held]
+    if old:
+        hint = f"on the host: docker pull {old[0]}; then runnerkit up {case.desired.host}"
+        return warn(f"newer images: {', '.join(old)}", f"{len(old)} of {len(newest)}", hint)
+    if silent:
+        hint = "docker login on the host, if the registry wants one"
+        return unknown("a registry does not say", ", ".join(silent), hint)
+    return ok("the newest images")
+
+
+def _dotted(version: tuple[int, ...]) -> str:
+    return ".".join(map(str, version))
+
+
+CHECKS = (engine, compose, updates)

@@ -6,7 +6,17 @@ from collections.abc import Mapping
 
 from runnerkit.desired.state import DesiredState
 from runnerkit.facts.host import HostFacts
-from runnerkit.health import changes, dind, engine, host, janitor, runner, server
+from runnerkit.health import (
+    cache,
+    changes,
+    dind,
+    engine,
+    host,
+    janitor,
+    network,
+    runner,
+    server,
+)  # fmt: skip
 from runnerkit.health.model import (
     Case,
     CheckFunction,
@@ -19,9 +29,9 @@ from runnerkit.health.model import (
 CHECKS: Mapping[Group, tuple[CheckFunction, ...]] = {
     Group.HOST: host.CHECKS + changes.CHECKS,
     Group.ENGINE: engine.CHECKS,
-    Group.DIND: dind.CHECKS,
+    Group.DIND: dind.CHECKS + network.CHECKS,
     Group.RUNNER: runner.CHECKS,
-    Group.CACHE: janitor.CHECKS,
+    Group.CACHE: cache.CHECKS + janitor.CHECKS,
     Group.SERVER: server.CHECKS,
 }
 

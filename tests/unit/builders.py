@@ -12,12 +12,24 @@ from runnerkit.config.effective import Config
 from runnerkit.config.loading import load
 from runnerkit.desired.shipped import shipped_files
 from runnerkit.desired.state import SERVICES, DesiredState, build
-from runnerkit.facts.daemon import ContainerFacts, DaemonFacts
-from runnerkit.facts.host import Disk, HostFacts, RemoteFile, ServerFacts, SystemFacts, traits_of
+from runnerkit.facts.daemon import ContainerFacts, DaemonFacts, Mount
+from runnerkit.facts.host import (
+    BuildCache,
+    Disk,
+    HostFacts,
+    RemoteFile,
+    ServerFacts,
+    Span,
+    SystemFacts,
+    traits_of,
+)
+from runnerkit.facts.inside import InsideFacts, Way
 from runnerkit.facts.janitor import JanitorReport
+from runnerkit.facts.names import NameAnswer
 from runnerkit.paths import DIGEST_LABEL, MANIFEST
 from runnerkit.secret import Secret
 
+NOW = 1_767_236_400  # some hours after the containers were started
 SECRET = Secret("p$A\"ss'wo#rd =x")
 
 BASE = {
@@ -48,6 +60,10 @@ def bare_system() -> SystemFacts:
         systemd=True,
         cpus=4,
         memory_bytes=8 << 30,
+        memory_available_bytes=6 << 30,
+        swap_bytes=2 << 30,
+        swap_free_bytes=2 << 30,
+        clock=NOW,
         mtu=1500,
         nameservers=("192.168.1.1",),
         root_disk=disk,
@@ -91,6 +107,9 @@ def container(service: str, desired: DesiredState, **changes: object) -> Contain
         "oom_killed": False,
         "labels": {DIGEST_LABEL: desired.services[service]},  # type: ignore[index]
         "error": "",
+        "pid": 4711,
+        "arch": "amd64",
+        "mounts": (Mount("bind", str(desired.paths.data), "/var/lib/docker"),),
     }
     return ContainerFacts(**(values | changes))  # type: ignore[arg-type]
 
@@ -121,14 +140,31 @@ def converged(desired: DesiredState) -> HostFacts:
             facts.system,
             directory_mode=0o750,
             files=files,
-            clock=1_000_060,
-            janitor=JanitorReport(1_000_000, 0, 0),
+            janitor=JanitorReport(NOW - 60, 0, 0),
         ),
         outer=outer_daemon(
             containers=tuple(container(name, desired) for name in SERVICES),
             images=dict.fromkeys(desired.images.values(), "sha256:1"),
         ),
-        inner=outer_daemon(version="28.5.2", images=dict.fromkeys(desired.preload, "sha256:2")),
+        inner=outer_daemon(
+            version="28.5.2",
+            images=dict.fromkeys(desired.preload, "sha256:2"),
+            registry_mirrors=tuple(desired.config.docker.mirrors),
+        ),
+        asked=Span(NOW, NOW + 0.5),
         runner_log='level=info msg="polling the remote server"',
-        server=ServerFacts(200),
+        server=ServerFacts(
+            200, clock=NOW, asked=Span(NOW, NOW + 0.5), certificate_ends=NOW + 90 * 86400.0
+        ),
+        inside=InsideFacts(
+            devices={"lo": 65536, "eth0": 1500, "docker0": 1500},
+            names={"192.168.1.1": NameAnswer.FOUND},
+            ways=(Way("drone.example.com", 443, None), Way("registry-1.docker.io", 443, None)),
+            data_seen="8:42",
+            data_there="8:42",
+            oom_kills=(),
+            dind_log=(),
+            runner_links=2,
+        ),
+        build_cache=BuildCache(3 << 30),
     )
