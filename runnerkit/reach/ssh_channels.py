@@ -17,6 +17,7 @@ from runnerkit.shell import quote
 KEEPALIVE_SECONDS = 15
 LOST_AFTER_SECONDS = 45
 SESSION_SECONDS = 30.0
+FIRST_SESSION_SECONDS = 3.0
 
 
 class Channel(Endpoint, Protocol):
@@ -94,12 +95,12 @@ class SshTransport(ProgramTransport):
     def _start(self, argv: Sequence[str]) -> ChannelProgram:
         # Without the exit the shell might become the program, and a signal would leave no code.
         command = f"{quote(argv)}; exit $?".encode("utf-8", "surrogateescape")
-        deadline = time.monotonic() + SESSION_SECONDS
+        began = time.monotonic()
         while True:
             try:
                 channel = self._wire.open_channel(command)
             except SessionRefusedError as error:
-                self._wait_for_session(deadline, str(error))
+                self._wait_for_session(began, str(error))
             except OSError as error:
                 if not self.connected():
                     raise self.lost() from None
@@ -111,9 +112,13 @@ class SshTransport(ProgramTransport):
                 self._had_one = True
                 return ChannelProgram(self, channel)
 
-    def _wait_for_session(self, deadline: float, reason: str) -> None:
-        """Wait until a session may be free; the server is a little later than `release`."""
-        if not self._had_one or time.monotonic() > deadline:
+    def _wait_for_session(self, began: float, reason: str) -> None:
+        """Wait until a session may be free; the server is a little later than `release`.
+
+        Of many that begin at once, some may be refused before the first one is known to be open.
+        """
+        limit = SESSION_SECONDS if self._had_one else FIRST_SESSION_SECONDS
+        if time.monotonic() > began + limit:
             raise HostError(
                 f"{self.name}: the server allows no more sessions: {reason}",
                 hint="raise MaxSessions in the host's sshd_config",
