@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import start_wsgi_server
@@ -28,8 +28,12 @@ class _OnScrape(Collector):
         yield from families(self._fleet.look())
 
 
-def serve(fleet: Fleet, address: tuple[str, int], on_ready: Callable[[str], None]) -> None:
-    """Answer scrapes until Ctrl-C. Raises RunnerkitError when the address cannot be used."""
+@contextmanager
+def serving(fleet: Fleet, address: tuple[str, int]) -> Iterator[str]:
+    """Answer scrapes for as long as the block runs; gives the URL.
+
+    Raises RunnerkitError when the address cannot be used.
+    """
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_OnScrape(fleet))
     host, port = address
@@ -40,12 +44,8 @@ def serve(fleet: Fleet, address: tuple[str, int], on_ready: Callable[[str], None
             f"cannot listen on {host}:{port}: {error.strerror or error}",
             hint="name an address of this machine and a port that is free",
         ) from None
-    shown = f"[{host}]" if ":" in host else host
-    on_ready(f"http://{shown}:{server.server_port}/metrics")
     try:
-        threading.Event().wait()
-    except KeyboardInterrupt:
-        return
+        yield f"http://{f'[{host}]' if ':' in host else host}:{server.server_port}/metrics"
     finally:
         server.shutdown()
         server.server_close()

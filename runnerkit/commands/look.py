@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -16,6 +15,7 @@ from runnerkit.commands.shared import (
     HostArgument,
     load,
     one,
+    wait_for_interrupt,
 )
 from runnerkit.errors import RunnerkitError
 
@@ -82,13 +82,4 @@ def docker(
             raise typer.Exit(own_docker(context.args, local))
         typer.echo(f"export DOCKER_HOST=unix://{local}")
         sys.stdout.flush()
-        _wait_for_interrupt()
-
-
-def _wait_for_interrupt(wait: Callable[[], object] | None = None) -> None:
-    import threading
-
-    try:
-        (wait or threading.Event().wait)()
-    except KeyboardInterrupt:
-        return
+        wait_for_interrupt()

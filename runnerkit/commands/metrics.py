@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from runnerkit.commands.shared import AcceptOption, ConfigOption, HostsArgument, load, select
+from runnerkit.commands.shared import (
+    AcceptOption,
+    ConfigOption,
+    HostsArgument,
+    load,
+    select,
+    wait_for_interrupt,
+)
 from runnerkit.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -78,8 +85,9 @@ def _collected(hosts: Sequence[HostConfig], access: Access) -> str:
 
 
 def _serve(hosts: Sequence[HostConfig], access: Access, address: tuple[str, int]) -> None:
-    from runnerkit.exporter import serve
+    from runnerkit.exporter import serving
     from runnerkit.watching import Fleet
 
-    with Fleet(hosts, access) as fleet:
-        serve(fleet, address, lambda url: typer.echo(f"serving {url}; Ctrl-C ends", err=True))
+    with Fleet(hosts, access) as fleet, serving(fleet, address) as url:
+        typer.echo(f"serving {url}; Ctrl-C ends", err=True)
+        wait_for_interrupt()

@@ -137,3 +137,13 @@ def show_error(error: RunnerkitError) -> ExitCode:
 
     stderr_console().print(error_text(error))
     return error.exit_code
+
+
+def wait_for_interrupt() -> None:
+    """Do nothing until Ctrl-C."""
+    import threading
+
+    try:
+        threading.Event().wait()
+    except KeyboardInterrupt:
+        return

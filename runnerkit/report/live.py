@@ -97,10 +97,10 @@ class Screen:
 
     def _draw(self) -> None:
         if self._live.is_started:
-            self._live.update(self._fitting(), refresh=True)
+            self._live.update(self.content(), refresh=True)
 
-    def _fitting(self) -> RenderableType:
-        """The most detailed view that does not run off the screen."""
+    def content(self) -> RenderableType:
+        """What is drawn: the most detailed view that does not run off the screen."""
         reports = [seen[0] for seen in self._seen.values() if seen]
         head = self._head()
         full = Group(head, health_text(reports))
