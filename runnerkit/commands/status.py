@@ -77,7 +77,7 @@ def status(
     if queue:
         raise typer.Exit(_queue(chosen, access, as_json=as_json))
     raise typer.Exit(
-        _once(
+        once(
             chosen,
             lambda host: _look(host, access, check_updates=check_updates),
             _form(as_json=as_json, brief=brief, verbose=verbose),
@@ -99,7 +99,7 @@ def _look(host: HostConfig, access: Access, *, check_updates: bool) -> HealthRep
     return look_at(host, access, check_updates=check_updates).report
 
 
-class _Form:
+class Form:
     """How reports are printed: each as it comes, or all in the order of the configuration."""
 
     def __init__(
@@ -111,21 +111,21 @@ class _Form:
         self.end = end
 
 
-def _form(*, as_json: bool, brief: bool, verbose: bool) -> _Form:
+def _form(*, as_json: bool, brief: bool, verbose: bool) -> Form:
     from runnerkit.report.screens import show, stdout_console
     from runnerkit.report.status import brief_text, health_json, health_text
 
     if as_json:
-        return _Form(end=lambda reports: typer.echo(health_json(reports)))
+        return Form(end=lambda reports: typer.echo(health_json(reports)))
     if brief:
-        return _Form(end=lambda reports: stdout_console().print(brief_text(reports)))
-    return _Form(one=lambda report: show(health_text([report], verbose=verbose)))
+        return Form(end=lambda reports: stdout_console().print(brief_text(reports)))
+    return Form(one=lambda report: show(health_text([report], verbose=verbose)))
 
 
-def _once(
+def once(
     hosts: Sequence[HostConfig],
     look: Callable[[HostConfig], HealthReport],
-    form: _Form,
+    form: Form,
     svg: Path | None,
 ) -> ExitCode:
     """Look at all hosts at once; a dead one does not hold up what the others tell."""

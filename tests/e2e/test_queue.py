@@ -16,6 +16,7 @@ pytestmark = pytest.mark.lab
 
 STEPS: dict[str, Any] = {
     "kind": "pipeline",
+    "type": "docker",
     "name": "default",
     "clone": {"disable": True},
     "steps": [{"name": "hi", "image": "debian:trixie-slim", "commands": ["echo hi"]}],
@@ -78,7 +79,6 @@ def test_a_pipeline_that_fits_nowhere(
         assert "octo/app #" in text
         assert words in text
         assert max(map(len, text.splitlines())) <= 80
-    assert "0 waiting" in one("status", "--queue").stdout
 
 
 def test_a_stopped_runner_and_then_full_slots(one: Kit, lab: Lab) -> None:

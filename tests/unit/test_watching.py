@@ -17,12 +17,20 @@ import yaml
 
 from runnerkit import watching
 from runnerkit.change.plan import diff
+from runnerkit.commands.status import Form, once
 from runnerkit.config.effective import HostConfig
 from runnerkit.config.loading import load
-from runnerkit.errors import ConnectionLostError, HostError, RunnerkitError, UnreachableError
+from runnerkit.errors import (
+    ConnectionLostError,
+    ExitCode,
+    HostError,
+    RunnerkitError,
+    UnreachableError,
+)
 from runnerkit.exporter import serving
 from runnerkit.health.judge import judge
 from runnerkit.health.look import Look
+from runnerkit.health.model import HealthReport, unreachable
 from runnerkit.roads import Access
 from runnerkit.watching import Fleet, Watch, Watched
 from tests.e2e.kit import until
@@ -79,7 +87,7 @@ def configured(folder: Path, *names: str) -> tuple[HostConfig, ...]:
     path = folder / "several.yml"
     entries = {name: {"ssh": f"root@{name}.lan"} for name in names}
     content = {"server": "http://drone", "secret": "env:X", "hosts": entries}
-    path.write_text(yaml.safe_dump(content))
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
     return load(path).hosts
 
 
@@ -146,6 +154,25 @@ def test_callers_during_a_look_share_it(hosts: Hosts, tmp_path: Path) -> None:
         assert hosts.looks == ["forge"]
         assert fleet.look() is not shared[0]
     assert hosts.looks == ["forge", "forge"]
+
+
+def test_what_the_others_tell_is_shown_while_one_host_hangs(tmp_path: Path) -> None:
+    shown: Queue[str] = Queue()
+    three = configured(tmp_path, "attic", "forge", "cellar")
+
+    def look(host: HostConfig) -> HealthReport:
+        if host.name == "attic":
+            first = {shown.get(timeout=DEADLINE) for _ in range(2)}
+            assert first == {"forge", "cellar"}
+        return unreachable(host.name, "no route", None)
+
+    ended: list[str] = []
+    form = Form(
+        one=lambda report: shown.put(report.host),
+        end=lambda reports: ended.extend(report.host for report in reports),
+    )
+    assert once(three, look, form, None) is ExitCode.UNREACHABLE
+    assert ended == ["attic", "forge", "cellar"]
 
 
 def test_a_host_that_hangs_delays_only_itself(hosts: Hosts, tmp_path: Path) -> None:
