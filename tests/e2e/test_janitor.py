@@ -1,0 +1,158 @@
+"""The janitor on small disks: leftovers go, the disk recovers, no build suffers, mounts go last."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.e2e.kit import PIPELINES, PROJECTS, Kit, Lab, explain, logs_of, until
+
+pytestmark = pytest.mark.lab
+
+HOSTS = {"small28": "docker:28.5-dind", "small20": "docker:20.10-dind"}
+DISK, MIN_FREE = "2300M", 1400 << 20
+BUILDS = 16
+ORDER = ("built,", "pulled,", "cache: regular", "cache: exec.cachemount")
+
+# A second janitor beside the first, in a hurry: arguments are its settings.
+BY_HAND = """
+docker exec "$@" -e JANITOR_WORK=/tmp/hand -e JANITOR_STATE=/tmp runnerkit-main-janitor-1 sh -c '
+rm -rf /tmp/hand /tmp/report
+sh /etc/runnerkit/janitor.sh & while [ ! -e /tmp/report ]; do sleep 0.1; done; kill $!'
+"""
+
+# Arguments: names for images, each with layers and a part in a cache mount of its own.
+BUILD = """
+export DOCKER_HOST=unix:///run/runnerkit/main/docker.sock DOCKER_BUILDKIT=1
+docker pull -q debian:trixie-slim
+for name in "$@"; do
+    printf 'FROM debian:trixie-slim\\nRUN --mount=type=cache,id=%s,target=/kept %s\\nRUN %s\\n' \\
+        "$name" 'head -c 5000000 /dev/zero >/kept/f' "echo $name; date >/date" |
+        docker build -q -t "$name" -
+done
+"""
+
+MAKE_LEFTOVERS = """
+docker() { command docker -H unix:///run/runnerkit/main/docker.sock "$@"; }
+now=$(date +%s)
+docker pull -q debian:trixie-slim
+for name in past future; do
+    if [ $name = past ]; then expires=$((now - 5)); else expires=$((now + 600)); fi
+    set -- --label io.drone=true --label io.drone.protected=false \\
+        --label io.drone.expires=$expires --label io.drone.created=$((now - 60))
+    docker volume create "$@" $name
+    docker network create "$@" $name
+    docker run -d "$@" --network $name -v $name:/v --name $name debian:trixie-slim sleep 600
+done
+"""
+
+
+@pytest.fixture(scope="module")
+def small(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kit]:
+    """Two runners, each with its data on a disk of 2.3 GB of which 1.4 have to stay free."""
+    content = yaml.safe_load(Path(lab.info["config"]).read_text())
+    [entry, *_] = content["hosts"].values()
+    hosts = {}
+    for name, image in HOSTS.items():
+        added = json.loads(lab.call("host", "add", name, "--disk", DISK).stdout)
+        hosts[name] = entry | {
+            "ssh": f"root@{added['address']}",
+            "docker": {"image": image, "data": "/data"},
+            "cache": {"max": "90%", "min_free": f"{MIN_FREE >> 20}MiB"},
+        }
+    kit = Kit(tmp_path_factory.mktemp("small") / "runnerkit.yml")
+    kit.config.write_text(yaml.safe_dump(content | {"hosts": hosts}))
+    kit("up", "--yes")
+    yield kit
+    for name in HOSTS:
+        lab.call("host", "remove", name)
+
+
+def disk_bytes(lab: Lab, host: str) -> tuple[int, int]:
+    """The size of the data disk and what is free of it."""
+    _, total, _, free, *_ = lab.on(host, "df", "-Pk", "/data").stdout.splitlines()[-1].split()
+    return int(total) * 1024, int(free) * 1024
+
+
+def by_hand(lab: Lab, host: str, **settings: int) -> str:
+    """The log of one sweep with other settings."""
+    arguments = [text for key, value in settings.items() for text in ("-e", f"{key}={value}")]
+    return lab.on(host, "sh", "-c", BY_HAND, "sh", *arguments).stdout
+
+
+def docker(kit: Kit, host: str, *arguments: str) -> list[str]:
+    return kit("docker", host, "--", *arguments).stdout.split()
+
+
+def test_builds_that_fill_the_disk_succeed_and_keep_their_cache_mount(small: Kit, lab: Lab) -> None:
+    queued = [lab.queue(PIPELINES / "fill.yml", PROJECTS / "fill") for _ in range(BUILDS)]
+    builds = [json.loads(process.communicate(timeout=400)[0]) for process in queued]
+    for build in builds:
+        assert build["status"] == "success", explain(build)
+    for host in HOSTS:
+        until(lambda host=host: disk_bytes(lab, host)[1] >= MIN_FREE, 60, f"room on {host}")  # type: ignore[misc]
+        log = small("logs", host, "janitor", "--tail", "1000").stdout
+        assert "the disk is short" in log
+        assert "exec.cachemount" not in log
+        # Every build saw the marks of all builds before it on its host: the mount was never lost.
+        seen = [
+            int(found[1])
+            for build in builds
+            if build["stages"][0]["machine"] == host
+            and (found := re.search(r"mount has seen (\d+) builds", logs_of(build, "build")))
+        ]
+        assert sorted(seen) == list(range(1, len(seen) + 1))
+        assert len(seen) >= 3
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_what_drone_left_behind_goes_and_what_runs_stays(host: str, small: Kit, lab: Lab) -> None:
+    lab.on(host, "bash", "-c", MAKE_LEFTOVERS)
+    try:
+        by_hand(lab, host)
+        assert docker(small, host, "ps", "-a", "--format", "{{.Names}}") == ["future"]
+        assert docker(small, host, "volume", "ls", "-q") == ["future"]
+        networks = docker(small, host, "network", "ls", "--format", "{{.Name}}")
+        assert sorted(networks) == ["bridge", "future", "host", "none"]
+    finally:
+        docker(small, host, "rm", "-f", "future")
+        docker(small, host, "network", "rm", "future")
+        docker(small, host, "volume", "rm", "future")
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_old_images_built_here_go_and_pulled_ones_stay(host: str, small: Kit, lab: Lab) -> None:
+    lab.on(host, "sh", "-c", BUILD, "sh", "old:1", "used:1")
+    docker(small, host, "create", "--name", "user", "used:1")
+    try:
+        assert "removed image old:1" in by_hand(lab, host, JANITOR_KEEP_BUILT=0)
+        left = docker(small, host, "image", "ls", "--format", "{{.Repository}}:{{.Tag}}")
+        assert {"used:1", "debian:trixie-slim"} <= set(left)
+        assert "old:1" not in left
+    finally:
+        docker(small, host, "rm", "user")
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_when_everything_has_to_go_cache_mounts_go_last(host: str, small: Kit, lab: Lab) -> None:
+    lab.on(host, "sh", "-c", BUILD, "sh", "last:1")
+    total, _ = disk_bytes(lab, host)
+    log = ""
+
+    def swept_to_the_last() -> bool:
+        # What was used within the last two seconds waits for the next sweep.
+        nonlocal log
+        log += by_hand(lab, host, JANITOR_MIN_FREE=total - 1)
+        return ORDER[-1] in log
+
+    until(swept_to_the_last, 30, "cache mounts go")
+    assert "removed image last:1" in log
+    assert "still short" in log
+    places = [log.index(words) for words in ORDER if words in log]
+    assert places == sorted(places)
+    assert small("status", host).code == 0
