@@ -43,6 +43,12 @@ human() {
     }'
 }
 
+span() { # seconds in their largest unit
+    if [ "$1" -ge 172800 ]; then echo "$(($1 / 86400)) days"
+    elif [ "$1" -ge 7200 ]; then echo "$(($1 / 3600)) hours"
+    else echo "$(($1 / 60)) minutes"; fi
+}
+
 # --- the disk ------------------------------------------------------------------------------------
 
 # Sets disk_free and lack (bytes), inode_lack; lack counts what is missing below min_free.
@@ -105,6 +111,23 @@ remove_each() {
     done <"$3"
 }
 
+# --- how many stages run -------------------------------------------------------------------------
+
+# Counts them now; $state/stages keeps, of seven days, lines "day how-many how-often-seen", so that
+# `runnerkit tune` knows what the capacity is used for.
+count_stages() {
+    engine network ls -q --filter label=io.drone=true 2>/dev/null | wc -l >>"$work/stages"
+}
+
+keep_stage_counts() {
+    touch "$state/stages"
+    {
+        awk -v first="$((now / 86400 - 6))" '$1 >= first' "$state/stages"
+        awk -v day="$((now / 86400))" '{ print day, $1, 1 }' "$work/stages"
+    } | awk '{ n[$1 " " $2] += $3 } END { for (key in n) print key, n[key] }' >"$state/stages.new" &&
+        mv "$state/stages.new" "$state/stages" && : >"$work/stages"
+}
+
 # --- images --------------------------------------------------------------------------------------
 
 # Unix time of RFC 3339 text, as an awk function; 0 for Go's zero time.
@@ -138,28 +161,44 @@ note_use() {
 
 # Writes $work/images: "class|last-used|id|size|tagged|references", oldest first. The class is
 # built or pulled; what is in use, kept on purpose or younger than the oldest stage is left out.
+# Writes to $work/held what has to wait until no stage runs.
 list_images() {
-    engine ps -aq --no-trunc | xargs -r docker inspect --format '{{.Image}}' >"$work/in-use"
+    engine ps -aq --no-trunc | xargs -r docker inspect --format '{{.Image}}' >"$work/in-use" \
+        2>"$work/vanished" # between the list and the look
     engine image ls -q --no-trunc | sort -u | xargs -r docker image inspect --format \
-        '{{.Id}}|{{json .Created}}|{{json .Metadata.LastTagTime}}|{{.Size}}|{{range .RepoTags}}{{.}} {{end}}|{{range .RepoDigests}}{{.}} {{end}}' \
-        >"$work/inspected"
+        '{{.Id}}|{{json .Created}}|{{json .Metadata.LastTagTime}}|{{.Size}}|{{range .RepoTags}}{{.}} {{end}}|{{range .RepoDigests}}{{.}} {{end}}|{{.Parent}}' \
+        >"$work/inspected" 2>"$work/vanished"
+    list_records
     touch "$work/events"
-    # What was pulled has a digest of its registry and was never tagged. The containerd image store
-    # gives both to everything, so there nothing counts as built here.
-    containerd=$(engine info --format '{{json .DriverStatus}}' | grep -c io.containerd.snapshotter)
-    awk -F'|' -v now="$now" -v oldest="$stage_began" -v kept="$keep_images" -v containerd="$containerd" \
-        -v in_use="$work/in-use" -v events="$work/events" -v table="$used" -v new_table="$work/use" \
+    : >"$work/held"
+    awk -F'|' -v now="$now" -v oldest="$stage_began" -v kept="$keep_images" \
+        -v containerd="$containerd" -v in_use="$work/in-use" -v events="$work/events" \
+        -v records="$work/records" -v table="$used" -v new_table="$work/use" -v held="$work/held" \
         "$unix_time"'
         function later(key, time) { if (!(key in last) || last[key] < time) last[key] = time }
         BEGIN {
             while ((getline line < in_use) > 0) { busy[line] = 1; later(line, now) }
             while ((getline line < table) > 0) { split(line, f, " "); later(f[1], f[2] + 0) }
             while ((getline line < events) > 0) { split(line, f, " "); later(familiar(f[2]), f[1] + 0) }
+            while ((getline line < records) > 0) {
+                split(line, f, " ")
+                if (unix(f[2]) > built_at[f[1]]) built_at[f[1]] = unix(f[2])
+            }
             count = split(kept, f, " ")
             for (i = 1; i <= count; i++) keep[familiar(f[i])] = 1
         }
         {
-            tagged = unix($3); built = !containerd && (tagged > 0 || $6 == "")
+            # What was pulled has a digest of its registry and was never tagged. The containerd image
+            # store gives both to everything, so there nothing counts as built here.
+            tagged = unix($3)
+            built = !containerd && (tagged > 0 || $6 == "")
+            # Engine 20.10 notes no time of tagging, and a build without a name has none. But an image
+            # is created when its last layer was, to the nanosecond, and that record of the cache
+            # knows when a build last used it. Images of the classic builder have a parent, no record.
+            created = $2; gsub(/"/, "", created)
+            if (!tagged) tagged = (created in built_at) ? built_at[created] : unix($2)
+            unsure = built && unix($3) == 0 && $7 != ""
+
             stays = ($1 in busy)
             count = split($5 $6, refs, " ")
             for (i = 1; i <= count; i++) {
@@ -167,14 +206,13 @@ list_images() {
                 if (ref in keep) stays = 1
                 if (ref in last) later($1, last[ref])
             }
-            # An image that nobody was seen to use counts from when it was first seen here.
-            if (!($1 in last)) later($1, built ? (tagged ? tagged : unix($2)) : now)
-            time = last[$1]
-            printf "%s %.0f\n", $1, time > new_table
-            if (tagged > time) time = tagged
-            # A build without a name, or of engine 20.10, leaves no time: it may be a running stage'"'"'s.
-            if (oldest && (time >= oldest || built && !tagged)) stays = 1
+            # A pulled image that nobody was seen to use counts from when it was first seen here.
+            if (!($1 in last)) later($1, built ? tagged : now)
+            printf "%s %.0f\n", $1, last[$1] > new_table
+            time = built && tagged > last[$1] ? tagged : last[$1]
+            if (oldest && time >= oldest) stays = 1
             if (stays) next
+            if (oldest && unsure) { print $1 > held; next }
             printf "%s|%.0f|%s|%s|%s|%s\n", built ? "built" : "pulled", time, $1, $4, $3, \
                 $5 != "" ? $5 : $6 != "" ? $6 : $1
         }' "$work/inspected" | sort -t'|' -k2n >"$work/images"
@@ -185,17 +223,21 @@ list_images() {
 
 # Arguments: class, and how old at least (seconds), or "pressed" for as many as needed.
 remove_images() {
-    list_images
     gone=0
-    while IFS='|' read -r class time id size tagged refs; do
-        if [ "$class" != "$1" ]; then continue; fi
-        if [ "$2" = pressed ]; then
-            pressed || break
-        elif [ "$time" -gt $((now - $2)) ]; then
-            break
-        fi
-        # A stage that began a moment ago may have built it again.
-        if [ "$(engine image inspect --format '{{json .Metadata.LastTagTime}}' "$id" 2>/dev/null)" != "$tagged" ]; then
+    echo none >"$work/refused"
+    while [ "$2" != pressed ] || pressed; do
+        # Anew for each: a stage that began a moment ago may have built one again.
+        now=$(date +%s)
+        find_stages
+        list_images
+        oldest_image=$(grep "^$1|" "$work/images" | grep -v -F -f "$work/refused" | head -n 1)
+        IFS='|' read -r class time id size tagged refs <<END
+$oldest_image
+END
+        if [ -z "$oldest_image" ]; then break; fi
+        if [ "$2" != pressed ] && [ "$time" -gt $((now - $2)) ]; then break; fi
+        echo "$id" >>"$work/refused"
+        if [ "$(engine image inspect --format '{{json .Metadata.LastTagTime}}' "$id" 2>&1)" != "$tagged" ]; then
             continue
         fi
         removed=
@@ -203,55 +245,75 @@ remove_images() {
             # Without force: the engine refuses what a container uses.
             if engine image rm "$ref" >/dev/null 2>&1; then removed=1; fi
         done
-        if [ -n "$removed" ]; then
-            say "removed image ${refs% }: $class, $(human "$size"), unused for $(((now - time) / 3600)) h"
-            gone=$((gone + 1))
+        if [ -z "$removed" ]; then continue; fi
+        say "removed image ${refs% }: $class, $(human "$size"), unused for $(span $((now - time)))"
+        gone=$((gone + 1))
+        # The layers of what was built here are in the build cache too; with the image goes as much
+        # of what only the cache still holds, or removing it would free nothing.
+        if [ "$class-$2" = built-pressed ] && pressed; then
+            keep=$(($(cache_bytes) - (lack > 0 && lack < size ? lack : size)))
+            prune regular $((keep > 0 ? keep : 1))
         fi
-    done <"$work/images"
+    done
     if [ "$gone" -gt 0 ]; then did "$gone $1 images"; fi
 }
 
 # --- the build cache -----------------------------------------------------------------------------
 
-# Bytes of the build cache, from "1.234GB" (decimal, four digits); a little more rather than less.
-cache_bytes() {
-    engine system df --format '{{.Type}}|{{.Size}}' | awk -F'|' '$1 == "Build Cache" {
-        n = $2 + 0
-        unit = substr($2, match($2, /[A-Za-z]/), 1)
-        power = index("kMGTP", unit)
-        printf "%.0f", n * 1000 ^ power * 1.001
-    }'
+# Writes $work/records: "created last-used shared size" of each record of the build cache. The CLI
+# rounds all of this, so the API is asked, through the CLI's own way to it.
+list_records() {
+    # Open for reading too, the pipe has no end: the daemon would take that for our going away.
+    exec 3<>"$work/request"
+    printf 'GET %s HTTP/1.0\r\nHost: docker\r\n\r\n' "$usage_path" >&3
+    engine system dial-stdio <&3 | awk '{ gsub(/\{"ID":/, "\n&"); print }' | awk '
+        function value(name) {
+            if (!match($0, "\"" name "\":\"?[^\",}]*")) return "-"
+            text = substr($0, RSTART + length(name) + 3, RLENGTH - length(name) - 3)
+            sub(/^"/, "", text)
+            return text == "" || text == "null" ? "-" : text
+        }
+        /^\{"ID":/ && /"UsageCount":/ {
+            print value("CreatedAt"), value("LastUsedAt"), value("Shared"), value("Size")
+        }' >"$work/records"
+    exec 3>&-
 }
 
-# Arguments: a name for the log, then record types. Prunes a little at a time: the engine keeps the
-# most recently used records up to a size, and that size is lowered until the pressure is gone.
+# Bytes of the build cache as its GC counts them: without what images hold.
+cache_bytes() {
+    list_records
+    awk '$3 == "false" { sum += $4 } END { printf "%.0f", sum }' "$work/records"
+}
+
+# Arguments: record type, bytes to keep of the whole cache (0: none). Least recently used go first.
+# BuildKit itself never removes a record that a running build holds; the age also keeps those that a
+# running stage may come back to.
+prune() {
+    measure
+    before=$disk_free
+    type=$1 age=$((now - stage_or_now + 2))
+    if [ "$2" -gt 0 ]; then set -- "$keep_flag" "$2"; else set --; fi
+    said=$(engine builder prune --force --filter "type=$type" --filter "unused-for=${age}s" "$@" 2>&1) ||
+        say "pruning $type failed: $said"
+    measure
+    pruned=$((disk_free - before))
+    # Less than this is the noise of a disk in use.
+    if [ "$pruned" -gt 65536 ]; then
+        say "pruned $(human "$pruned") of the build cache: $type"
+        case $type in exec.cachemount) did "cache mounts" ;; *) did layers ;; esac
+    fi
+}
+
+# Arguments: record types. A little at a time: the engine keeps the most recently used records up to
+# a size, and that size is lowered until the pressure is gone.
 prune_cache() {
-    what=$1
-    shift
-    pressed || return
     for type in "$@"; do
+        pressed || return
         keep=$(cache_bytes)
-        keep=${keep:-0}
-        step=$((inode_lack > 0 ? keep / 8 + 1 : lack))
-        while pressed; do
-            keep=$((keep - step)) step=$((step * 2))
-            if [ "$keep" -gt 0 ]; then
-                set -- "$keep_flag" "$keep"
-            else
-                set --
-            fi
-            before=$disk_free
-            # BuildKit itself never removes a record that a running build holds; the age also keeps
-            # those that a running stage is about to come back to.
-            said=$(engine builder prune --force --filter "type=$type" \
-                --filter "unused-for=$((now - stage_or_now + 60))s" "$@" 2>&1) ||
-                say "pruning $type failed: $said"
-            measure
-            if [ "$disk_free" -gt "$before" ]; then
-                say "pruned $what: $(human $((disk_free - before))) of $type"
-                did "$what"
-            fi
-            if [ "$keep" -le 0 ]; then break; fi
+        step=$((lack > 0 ? lack : keep / 8 + 1))
+        while pressed && [ "$keep" -gt 0 ]; do
+            keep=$((keep > step ? keep - step : 0)) step=$((step * 2))
+            prune "$type" "$keep"
         done
     done
 }
@@ -274,15 +336,22 @@ find_stages() {
 }
 
 free_some() {
-    say "the disk is short: $(lacking)"
+    if [ -z "$still_short" ]; then say "the disk is short: $(lacking)"; fi
     remove_images built pressed
     if pressed; then remove_images pulled pressed; fi
-    prune_cache layers source.local source.git.checkout regular
-    prune_cache "cache mounts" exec.cachemount
-    if pressed; then
-        say "still short: $(lacking); what is left is in use or was used by a running stage"
+    prune_cache source.local source.git.checkout regular
+    if pressed && [ -s "$work/held" ]; then
+        why="$(wc -l <"$work/held") images go next, before cache mounts, once no stage runs"
     else
+        prune_cache exec.cachemount
+        why="what is left is in use or was used by a running stage"
+    fi
+    if ! pressed; then
         say "enough is free again: $(human "$disk_free")"
+        still_short=
+    elif [ "$still_short" != "$why" ]; then
+        say "still short: $(lacking); $why"
+        still_short=$why
     fi
 }
 
@@ -295,12 +364,15 @@ sweep() {
         return
     fi
     find_stages
+    keep_stage_counts
     remove_leftovers
     remove_images built "$keep_built"
     if [ "$min_free" -ge "$disk_total" ]; then
         say "cache.min_free is more than the whole disk; it is not enforced"
     elif pressed; then
         free_some
+    else
+        still_short=
     fi
     report
 }
@@ -327,17 +399,25 @@ if engine builder prune --help 2>&1 | grep -q -e --reserved-space; then
 else
     keep_flag=--keep-storage
 fi
+# API 1.42 and later can tell of the build cache alone.
+case $(engine version --format '{{.Server.APIVersion}}' 2>/dev/null) in
+    1.[0-9] | 1.[123]? | 1.4[01]) usage_path=/v1.41/system/df ;;
+    *) usage_path=/v1.42/system/df?type=build-cache ;;
+esac
+containerd=$(engine info --format '{{json .DriverStatus}}' 2>/dev/null | grep -c io.containerd.snapshotter)
+if [ ! -p "$work/request" ]; then mkfifo "$work/request"; fi
 last=$(grep ^freed_ "$state/report" 2>/dev/null)
-seen=$(date +%s) next_sweep=0 next_help=0
+seen=$(date +%s) next_sweep=0 next_help=0 still_short=
 say "keeping $(human "$min_free") free, images built here for $((keep_built / 3600)) h"
 while :; do
     note_use
+    count_stages
     now=$(date +%s)
     if [ "$now" -ge "$next_sweep" ] || { pressed && [ "$now" -ge "$next_help" ]; }; then
         sweep
         next_sweep=$(($(date +%s) + sweep_every)) next_help=0
-        # Where nothing more could go, trying again at once would only keep the disk busy.
-        if pressed; then next_help=$(($(date +%s) + 60)); fi
+        # Where nothing can go, trying again at once would only keep the disk busy.
+        if [ -z "$done" ] && pressed; then next_help=$(($(date +%s) + 30)); fi
     fi
     touch "$work/alive"
     # In the background, so that a signal ends the wait.
