@@ -1,4 +1,4 @@
-"""Commands about a repository's own build: pipeline init, pipeline lint."""
+"""Commands about a repository's own build: pipeline init, lint, run, trust."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from runnerkit.commands.pipeline_run import run
 from runnerkit.errors import ExitCode
 from runnerkit.pipeline.detect import Language
 from runnerkit.pipeline.scaffold import Database
@@ -18,8 +19,10 @@ from runnerkit.pipeline.scaffold import Database
 app = typer.Typer(
     name="pipeline",
     no_args_is_help=True,
-    help="A repository's Dockerfile and .drone.yml: written right, found wrong.",
+    help="A repository's Dockerfile and .drone.yml: written, found wrong, run as CI does.",
 )
+
+app.command()(run)
 
 DirArgument = Annotated[Path, typer.Argument(metavar="DIR", help="The repository.")]
 

@@ -49,6 +49,8 @@ SHELL = {
     "exporter", "report.files", "report.live", "report.progress", "watching",
     "commands.status",
     "pipeline.files",
+    "pipeline.checkout", "pipeline.execute", "pipeline.runs", "engine.steps",
+    "commands.pipeline_run", "report.pipeline_run",
     "commands.configure", "commands.look", "commands.shared", "reach.forwarding",
     "reach.host_keys", "reach.local", "reach.programs", "reach.ssh", "reach.ssh_channels",
     "reach.ssh_failures", "reach.streams",
