@@ -106,7 +106,7 @@ _command(service.unlock, RUN, "End the lock of a command that is dead.")
 app.add_typer(
     pipeline.app,
     rich_help_panel=OTHER,
-    short_help="Check a repository's Dockerfile and .drone.yml.",
+    short_help="Check and run a repository's own build.",
 )
 
 
