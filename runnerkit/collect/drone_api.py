@@ -1,4 +1,4 @@
-"""Asking a Drone server, from this machine, what waits. Reads, never changes.
+"""Asking a Drone server, from this machine, what waits, and to trust a repository.
 
 Who may ask what (drone v2.24.0, handler/api/api.go): the whole queue is for system admins;
 every user sees the recent builds of their own repositories.
@@ -72,12 +72,56 @@ def _queue_of_user(server: _Server, login: str) -> Queue:
     return Queue(tuple(stages), {build.id: build for build in builds}, login, whole=False)
 
 
+@dataclass(frozen=True)
+class Trust:
+    """Whether a repository is trusted, before and after it was asked for; `login` asked."""
+
+    before: bool
+    after: bool
+    login: str
+
+
+def set_trusted(account: Account, repo: str) -> Trust:
+    """Ask the server to trust `repo` (OWNER/NAME), and read back whether it does.
+
+    From a token whose user is no system admin the server takes the request, answers 200 and drops
+    it (handler/api/repos/update.go): then `after` is false. Raises RunnerkitError when the server
+    cannot be asked or does not know the repository, ConfigError when it refuses the token.
+    """
+    path = f"/api/repos/{repo}"
+    with _Server(account) as server:
+        login = server.read("/api/user", lambda user: str(user["login"]))
+        try:
+            before = server.read(path, _is_trusted)
+            if not before:
+                server.ask("PATCH", path, {"trusted": True})
+            return Trust(before, server.read(path, _is_trusted), login)
+        except _ForbiddenError:
+            raise RunnerkitError(
+                f"{account.url}: {login} may not change {repo}",
+                hint="use the token of a system admin",
+            ) from None
+        except _UnknownError:
+            raise RunnerkitError(
+                f"{account.url} knows no repository {repo}, or does not show it to {login}",
+                hint="activate it in Drone's web interface first; mind capital letters",
+            ) from None
+
+
+def _is_trusted(repo: Mapping[str, Any]) -> bool:
+    return bool(repo["trusted"])
+
+
+class _UnknownError(RunnerkitError):
+    """404: there is no such thing, or this user may not know of it."""
+
+
 class _ForbiddenError(Exception):
     """403: the token is good, its owner is no system admin."""
 
 
 class _Server:
-    """GET requests with the token; every failure is an error that says what to do."""
+    """Requests with the token; every failure is an error that says what to do."""
 
     def __init__(self, account: Account) -> None:
         import requests  # noqa: PLC0415 - it takes 0.1 s to import
@@ -104,12 +148,21 @@ class _Server:
             ) from None
 
     def get(self, path: str) -> Any:
-        """The JSON behind `path`. Raises _ForbiddenError, ConfigError, RunnerkitError."""
+        """The JSON behind `path`; raises as `ask` does."""
+        return self.ask("GET", path)
+
+    def ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        """The JSON of the answer.
+
+        Raises _ForbiddenError, _UnknownError, ConfigError, RunnerkitError.
+        """
         import requests  # noqa: PLC0415 - see above
 
         try:
-            answer = self._session.get(
+            answer = self._session.request(
+                method,
                 self._url + path,
+                json=body,
                 # As `auth`, because a header of ours would give way to an entry of ~/.netrc.
                 auth=self._authorize,
                 timeout=TIMEOUT_SECONDS,
@@ -146,6 +199,8 @@ class _Server:
             )
         if answer.status_code == HTTPStatus.FORBIDDEN:
             raise _ForbiddenError
+        if answer.status_code == HTTPStatus.NOT_FOUND and path.startswith("/api/repos/"):
+            raise _UnknownError(f"{self._url}{path} is not known to the server")
         if answer.is_redirect:
             # Only the place is told: what follows may be anything.
             raise RunnerkitError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +10,8 @@ from typing import Annotated
 import typer
 
 from runnerkit.commands.pipeline_run import run
-from runnerkit.errors import ExitCode
+from runnerkit.commands.shared import ConfigOption, accounts, load, select
+from runnerkit.errors import ConfigError, ExitCode, RunnerkitError
 from runnerkit.pipeline.detect import Language
 from runnerkit.pipeline.scaffold import Database
 
@@ -112,3 +114,35 @@ def lint(
     typer.echo(FORMATS[form](hits), nl=False)
     if any(hit.rule.severity is not Severity.NOTE for hit in hits):
         raise typer.Exit(ExitCode.ERROR)
+
+
+@app.command()
+def trust(
+    repo: Annotated[str, typer.Argument(metavar="OWNER/REPO", help="The repository in Drone.")],
+    host: Annotated[
+        str | None, typer.Option(help="A host of the server that is meant, if there are several.")
+    ] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Trust a repository in Drone, so that it may mount the daemon's socket; reads it back."""
+    from runnerkit.collect.drone_api import set_trusted
+
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", repo):
+        raise ConfigError(f"{repo!r} is no repository", hint="runnerkit pipeline trust OWNER/REPO")
+    loaded, access = load(config, accept_new_host_key=False)
+    found = [account for account, _ in accounts(select(loaded, [host] if host else []), access)]
+    if len(found) > 1:
+        raise ConfigError(
+            "the hosts work for several servers, or with several tokens",
+            hint=f"add --host {loaded.hosts[0].name} for {found[0].url}",
+        )
+    [account] = found
+    trusted = set_trusted(account, repo)
+    if not trusted.after:
+        raise RunnerkitError(
+            f"{account.url} said yes, yet {repo} is not trusted: "
+            f"{trusted.login} is no system admin",
+            hint="give `token:` that of a system admin "
+            "(on the server: DRONE_USER_CREATE=username:NAME,admin:true)",
+        )
+    typer.echo(f"{repo} {'was trusted already' if trusted.before else 'is trusted now'}")

@@ -14,7 +14,10 @@ import typer
 from runnerkit.errors import ConfigError, ExitCode, RunnerkitError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from runnerkit.change.journal import Owner
+    from runnerkit.collect.drone_api import Account
     from runnerkit.config.effective import Config, HostConfig
     from runnerkit.roads import Access
 
@@ -111,6 +114,32 @@ def select(config: Config, names: list[str] | None) -> tuple[HostConfig, ...]:
 def one(config: Config, name: str) -> HostConfig:
     """The host called `name`. Raises ConfigError."""
     return select(config, [name])[0]
+
+
+def accounts(
+    hosts: Sequence[HostConfig], access: Access
+) -> Iterable[tuple[Account, list[HostConfig]]]:
+    """Each server's account with the hosts that work for it. Raises ConfigError."""
+    from runnerkit.collect.drone_api import Account
+    from runnerkit.config.loading import resolve_secret
+
+    groups: dict[tuple[str, str, bool], list[HostConfig]] = {}
+    for host in hosts:
+        if host.token is None:
+            raise ConfigError(
+                f"hosts.{host.name}.token: no API token is configured",
+                hint=f"copy yours from {host.server}/account and name its place, "
+                "e.g. token: env:DRONE_TOKEN",
+            )
+        key = (host.server.rstrip("/"), str(host.token), host.tls_verify)
+        groups.setdefault(key, []).append(host)
+    for (url, source, tls_verify), members in groups.items():
+        first = members[0]
+        assert first.token is not None  # noqa: S101 - checked above, for all of them
+        where = f"hosts.{first.name}.token"
+        token = resolve_secret(first.token, where=where, base=access.base)
+        shown = where if first.token.kind == "cmd" else source
+        yield Account(url, token, shown, tls_verify), members
 
 
 def ask(question: str, instead: str, *, hint: str) -> str:

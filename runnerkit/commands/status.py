@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,6 +16,7 @@ from runnerkit.commands.shared import (
     ConfigOption,
     HostsArgument,
     JsonOption,
+    accounts,
     load,
     seconds,
     select,
@@ -24,7 +25,6 @@ from runnerkit.commands.shared import (
 from runnerkit.errors import ConfigError, ExitCode, RunnerkitError
 
 if TYPE_CHECKING:
-    from runnerkit.collect.drone_api import Account
     from runnerkit.config.effective import HostConfig
     from runnerkit.health.look import Look
     from runnerkit.health.model import HealthReport
@@ -160,8 +160,7 @@ def _queue(hosts: Sequence[HostConfig], access: Access, *, as_json: bool) -> Exi
 
     # The tokens first: a wrong one is told before any host is asked.
     found = [
-        (account.url, fetch_queue(account), members)
-        for account, members in _accounts(hosts, access)
+        (account.url, fetch_queue(account), members) for account, members in accounts(hosts, access)
     ]
 
     def look(host: HostConfig) -> Look:
@@ -187,32 +186,6 @@ def _queue(hosts: Sequence[HostConfig], access: Access, *, as_json: bool) -> Exi
 
 def _arch(look: Look) -> str | None:
     return look.facts.system.arch or None if look.facts else None
-
-
-def _accounts(
-    hosts: Sequence[HostConfig], access: Access
-) -> Iterable[tuple[Account, list[HostConfig]]]:
-    """Each server's account with the hosts that work for it. Raises ConfigError."""
-    from runnerkit.collect.drone_api import Account
-    from runnerkit.config.loading import resolve_secret
-
-    groups: dict[tuple[str, str, bool], list[HostConfig]] = {}
-    for host in hosts:
-        if host.token is None:
-            raise ConfigError(
-                f"hosts.{host.name}.token: no API token is configured",
-                hint=f"copy yours from {host.server}/account and name its place, "
-                "e.g. token: env:DRONE_TOKEN",
-            )
-        key = (host.server.rstrip("/"), str(host.token), host.tls_verify)
-        groups.setdefault(key, []).append(host)
-    for (url, source, tls_verify), members in groups.items():
-        first = members[0]
-        assert first.token is not None  # noqa: S101 - checked above, for all of them
-        where = f"hosts.{first.name}.token"
-        token = resolve_secret(first.token, where=where, base=access.base)
-        shown = where if first.token.kind == "cmd" else source
-        yield Account(url, token, shown, tls_verify), members
 
 
 def _watch(hosts: Sequence[HostConfig], access: Access, every: float) -> ExitCode:

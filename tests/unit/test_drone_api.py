@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from runnerkit.collect.drone_api import Account, fetch_queue
+from runnerkit.collect.drone_api import Account, Trust, fetch_queue, set_trusted
 from runnerkit.errors import ConfigError, RunnerkitError
 from runnerkit.secret import Secret
 from tests.lab.drone.server import DroneServer
@@ -140,3 +140,20 @@ def test_a_server_that_is_down_is_said() -> None:
 def test_tls_where_there_is_none_is_said(odd: str) -> None:
     with pytest.raises(RunnerkitError, match=r"certificate|cannot be asked"):
         fetch_queue(account(odd.replace("http:", "https:")))
+
+
+def test_trust_is_set_and_read_back(drone: DroneServer) -> None:
+    queue_build(drone)
+    assert set_trusted(account(drone.url), "octo/app") == Trust(False, True, "root")
+    assert drone.store.repo("octo/app")["trusted"] is True
+    assert set_trusted(account(drone.url), "octo/app") == Trust(True, True, "root")
+
+
+def test_a_yes_that_changed_nothing_is_seen(drone: DroneServer) -> None:
+    queue_build(drone)
+    assert set_trusted(account(drone.url, "me"), "octo/app") == Trust(False, False, "me")
+
+
+def test_a_repository_that_is_not_there_is_named(drone: DroneServer) -> None:
+    with pytest.raises(RunnerkitError, match="knows no repository octo/none"):
+        set_trusted(account(drone.url), "octo/none")
