@@ -7,14 +7,16 @@ import os
 import signal
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
-from tests.e2e.kit import PIPELINES, Kit, Lab, explain, logs_of, new_project, until
+from tests.e2e.kit import Kit, Lab, explain, logs_of, until
 
 pytestmark = pytest.mark.lab
 
@@ -45,16 +47,37 @@ RUN echo once >/built
 COPY word /word
 RUN cat /word >>/built
 """
-NAMES = (
+PLACE = (
     BEGIN
     + """\
 steps:
-- name: names
+- name: place
   image: debian:trixie-slim
   commands:
-  - env | cut -d= -f1 | sort >/tmp/names && cat /tmp/names
-  - pwd && ls -A && stat -c '%U %a' word
+  - pwd && ls -A && stat -c '%n %U %a' word .git
+  - id -un && echo "$DRONE_REPO_NAME $DRONE_BRANCH $DRONE_BUILD_EVENT $DRONE_STEP_NAME $CI"
 """
+)
+DATABASE = (
+    BEGIN
+    + """\
+services:
+- name: database
+  image: postgres:17
+  environment: {POSTGRES_PASSWORD: not-a-secret}
+steps:
+- name: build
+  image: docker:cli
+  volumes: [{name: docker, path: /var/run/docker.sock}]
+  commands: ["docker build --tag client:${DRONE_COMMIT_SHA} ."]
+- name: test
+  image: client:${DRONE_COMMIT_SHA}
+  environment: {PGPASSWORD: not-a-secret}
+  commands:
+  - until pg_isready -q -h database; do sleep 0.2; done
+  - psql -h database -U postgres -Atc 'select 6 * 7'
+"""
+    + END
 )
 WAIT = (
     BEGIN
@@ -101,11 +124,11 @@ def steps_of(output: str) -> dict[str, dict[str, Any]]:
     return {step["name"]: step for step in pipeline["steps"]}
 
 
-def test_a_database_pipeline_runs_on_the_runner_as_in_ci(runner: Kit, tmp_path: Path) -> None:
-    project = new_project(tmp_path / "greet")
-    (project / ".drone.yml").write_text((PIPELINES / "database.yml").read_text())
+def test_a_database_pipeline_runs_on_the_runner_as_in_ci(runner: Kit, project: Path) -> None:
+    (project / ".drone.yml").write_text(DATABASE)
+    (project / "Dockerfile").write_text("FROM postgres:17\nCOPY word /word\n")
     done = runner("pipeline", "run", str(project), "--on", "host1")
-    assert "test | --- PASS: TestDatabase" in done.stdout
+    assert "test | 42" in done.stdout
     assert "database | " in done.stdout
     assert "default on host1: success" in done.stdout
     assert left(runner) == []
@@ -138,18 +161,15 @@ def test_a_missing_secret_is_asked_for_before_anything_starts(runner: Kit, proje
 
 
 def test_steps_see_what_they_see_in_ci(runner: Kit, lab: Lab, project: Path) -> None:
-    """The names of all variables, the folder, its files, their owner and mode."""
-    (project / ".drone.yml").write_text(NAMES)
+    (project / ".drone.yml").write_text(PLACE)
     done = runner("pipeline", "run", str(project), "--on", "host1")
-    prefix = "names | "
+    prefix = "place | "
     here = [x.removeprefix(prefix) for x in done.stdout.splitlines() if x.startswith(prefix)]
     for host in ("host2", "host3"):
         runner("down", host, "--yes")
     build = lab.submit(project / ".drone.yml", project)
     assert build["status"] == "success", explain(build)
-    there = [line.rstrip() for line in logs_of(build, "names").splitlines()]
-    # Only a server knows its version.
-    assert here == [line for line in there if line != "DRONE_SYSTEM_VERSION"]
+    assert here == [line.rstrip() for line in logs_of(build, "place").splitlines()]
 
 
 @contextmanager
@@ -195,3 +215,24 @@ def test_a_run_that_is_ended_leaves_nothing(number: int, runner: Kit, project: P
     assert process.returncode == 130
     assert b"Traceback" not in errors
     assert left(runner) == []
+
+
+@pytest.mark.parametrize(("token", "code"), [("admin", 0), ("user", 1)])
+def test_trust_is_what_drone_says_afterwards(
+    token: str, code: int, runner: Kit, lab: Lab, tmp_path: Path
+) -> None:
+    repo = {"namespace": "octo", "name": token, "clone_url": "http://git/x", "trusted": False}
+    request = urllib.request.Request(
+        f"{lab.info['server']['url']}/lab/repos", json.dumps(repo).encode(), method="POST"
+    )
+    urllib.request.urlopen(request, timeout=30).close()
+    content = yaml.safe_load(runner.config.read_text()) | {"token": "env:API_TOKEN"}
+    config = tmp_path / "runnerkit.yml"
+    config.write_text(yaml.safe_dump(content))
+    env = {"API_TOKEN": lab.info["server"]["tokens"][token]}
+    done = Kit(config)("pipeline", "trust", f"octo/{token}", env=env, expect=code)
+    if code == 0:
+        assert done.stdout == "octo/admin is trusted now\n"
+    else:
+        assert "octo/user is not trusted: user is no system admin" in done.stderr
+    assert env["API_TOKEN"] not in done.output
