@@ -8,58 +8,25 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
-from runnerkit.config.effective import ConfigFile, effective
+from runnerkit.config.effective import ConfigFile, HostConfig, effective
 from runnerkit.config.schema import configuration_table, json_schema
 from runnerkit.desired.shipped import shipped_files
-from runnerkit.desired.state import build
+from runnerkit.desired.state import DesiredState, build
 from runnerkit.desired.traits import HostTraits
-from runnerkit.health.judge import CHECKS
-from runnerkit.health.model import Check, Group, HealthReport, Status, check_id, meaning
+from runnerkit.errors import UnreachableError
+from runnerkit.facts.host import Disk, ServerFacts, traits_of
+from runnerkit.health.judge import CHECKS, judge
+from runnerkit.health.model import HealthReport, check_id, meaning, unreachable
 from runnerkit.pipeline.lint import IGNORE_RULE
 from runnerkit.pipeline.rule import all_rules
 from runnerkit.report.status import status_svg
 from runnerkit.secret import Secret
+from tests.unit.builders import NOW, SECRET, converged, with_docker
 
 ROOT = Path(__file__).parent.parent
-
-SCREEN = (
-    HealthReport(
-        "forge",
-        (
-            Check("reachable", Group.HOST, Status.OK, "logged in; Debian GNU/Linux 13 (trixie)"),
-            Check("engine", Group.ENGINE, Status.OK, "Docker 26.1.5"),
-            Check("dind", Group.DIND, Status.OK, "running docker:28-dind"),
-            Check("dind-api", Group.DIND, Status.OK, "Docker 28.5.2 answers"),
-            Check("runner", Group.RUNNER, Status.OK, "running drone/drone-runner-docker:1.8.4"),
-            Check("polling", Group.RUNNER, Status.OK, "asks the server for work"),
-            Check("server", Group.SERVER, Status.OK, "reached; it accepts the secret"),
-            Check("drift", Group.HOST, Status.OK, "as configured"),
-        ),
-    ),
-    HealthReport(
-        "attic",
-        (
-            Check("reachable", Group.HOST, Status.OK, "logged in; Ubuntu 24.04 LTS"),
-            Check("engine", Group.ENGINE, Status.OK, "Docker 28.2.2"),
-            Check("dind", Group.DIND, Status.OK, "running docker:28-dind"),
-            Check("dind-api", Group.DIND, Status.OK, "Docker 28.5.2 answers"),
-            Check("runner", Group.RUNNER, Status.OK, "running drone/drone-runner-docker:1.8.4"),
-            Check("polling", Group.RUNNER, Status.OK, "no complaint in its log"),
-            Check(
-                "server",
-                Group.SERVER,
-                Status.FAIL,
-                "does not accept the secret",
-                "HTTP 401",
-                "compare the source of `secret:` with the server's DRONE_RPC_SECRET",
-            ),
-            Check("drift", Group.HOST, Status.OK, "as configured"),
-        ),
-    ),
-)
-
 
 STACK = {
     "server": "https://drone.example.com",
@@ -81,6 +48,33 @@ def rendered_stack() -> Mapping[str, str]:
     traits = HostTraits(mtu=1450, data_disk_bytes=200 << 30, nameservers=("192.168.1.1",))
     desired = build(host, Secret("p$A\"ss'wo#rd =x"), traits, shipped_files())
     return {file.name: file.content.decode() for file in desired.files}
+
+
+def screen() -> tuple[HealthReport, ...]:
+    """Three hosts as a person may find them: one well, one with two troubles, one gone."""
+    shared = {"server": "https://drone.example.com", "secret": "env:DRONE_RPC_SECRET"}
+    entries = {name: {"ssh": f"root@{name}.lan"} for name in ("forge", "attic", "cellar")}
+    forge, attic, cellar = effective(ConfigFile.model_validate(shared | {"hosts": entries})).hosts
+
+    def desired(host: HostConfig) -> DesiredState:
+        return build(host, SECRET, traits_of(with_docker()), shipped_files())
+
+    well, facts = desired(forge), converged(desired(attic))
+    disk = Disk("/var/lib/runnerkit", "ext4", 100 << 30, 2 << 30, 6_500_000, 5_900_000)
+    refused = replace(
+        facts,
+        system=replace(facts.system, data_disk=disk),
+        server=ServerFacts(401, asked=facts.asked, clock=NOW),
+    )
+    gone = UnreachableError(
+        "cellar (cellar.lan:22): no route to the host",
+        hint="check this machine's network, VPN and routes",
+    )
+    return (
+        judge(well, converged(well)),
+        judge(desired(attic), refused),
+        unreachable(cellar.name, gone.message, gone.hint),
+    )
 
 
 def checks_table() -> str:
@@ -119,7 +113,7 @@ def generated() -> Mapping[Path, str]:
     return {
         ROOT / "runnerkit/runnerkit.schema.json": schema,
         ROOT / "README.md": readme,
-        ROOT / "tests/golden/status.svg": status_svg(SCREEN),
+        ROOT / "tests/golden/status.svg": status_svg(screen()),
     } | {
         ROOT / "tests/golden/stack" / name: text
         for name, text in rendered_stack().items()

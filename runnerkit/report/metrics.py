@@ -172,6 +172,21 @@ def _server_up(look: Look) -> Values:
     return _one(None if server is None else float(server.status == 200))
 
 
+def _build_cache(look: Look) -> Values:
+    cache = look.facts.build_cache if look.facts else None
+    return _one(None if cache is None or cache.unknown else cache.bytes)
+
+
+def _certificate(look: Look) -> Values:
+    server = look.facts.server if look.facts else None
+    return _one(server.certificate_ends if server else None)
+
+
+def _sweep(look: Look) -> Values:
+    janitor = look.facts.system.janitor if look.facts else None
+    return _one(janitor.swept_at if janitor else None)
+
+
 KINDS = (
     Kind("runnerkit_host_up", "Whether the host could be asked.",
          lambda look: _one(float(look.facts is not None))),
@@ -189,6 +204,12 @@ KINDS = (
          lambda look: _one(look.facts.system.cpus if look.facts else None)),
     Kind("runnerkit_memory_size_bytes", "Memory of the host.",
          lambda look: _one(look.facts.system.memory_bytes if look.facts else None)),
+    Kind("runnerkit_memory_available_bytes", "What of it programs could still take.",
+         lambda look: _one(look.facts.system.memory_available_bytes if look.facts else None)),
+    Kind("runnerkit_swap_size_bytes", "Swap space of the host.",
+         lambda look: _one(look.facts.system.swap_bytes if look.facts else None)),
+    Kind("runnerkit_swap_free_bytes", "What of it is free.",
+         lambda look: _one(look.facts.system.swap_free_bytes if look.facts else None)),
     Kind("runnerkit_disk_size_bytes", "Size of the filesystem of / and of the runner's data.",
          _disks(lambda disk: disk.total), ("disk", "mount")),
     Kind("runnerkit_disk_available_bytes", "What of it is free for use.",
@@ -210,9 +231,15 @@ KINDS = (
     Kind("runnerkit_inner_containers", "Containers of the runner's daemon.",
          _inner_containers, ("state",)),
     Kind("runnerkit_images", "Images of a daemon, each counted once.", _images, ("daemon",)),
+    Kind("runnerkit_build_cache_bytes", "What BuildKit keeps in the runner's daemon.",
+         _build_cache),
+    Kind("runnerkit_janitor_sweep_timestamp_seconds", "When the janitor last swept, in Unix time.",
+         _sweep),
     Kind("runnerkit_stages_running", "Pipelines that have a running container.", _stages_running),
     Kind("runnerkit_stages_capacity", "Pipelines that the runner takes at the same time.",
          lambda look: _one(look.host.runner.capacity)),
     Kind("runnerkit_server_up", "Whether the Drone server answers the runner and takes its secret.",
          _server_up),
+    Kind("runnerkit_server_certificate_expiry_timestamp_seconds",
+         "When the certificate of the Drone server ends, in Unix time.", _certificate),
 )  # fmt: skip
