@@ -158,10 +158,12 @@ def changing(
     progress: Progress,
     *,
     lock_wait: int = 0,
+    move_data: bool = False,
 ) -> Iterator[Changing]:
     """Take the host's lock, then look: nobody else changes it for as long as the block runs.
 
     Waits at most `lock_wait` seconds for somebody else's change to end. Raises LockedError.
+    With `move_data` the plan takes the data along where docker.data changed.
     """
     secret = rpc_secret(host, access)
     login = ServerLogin(host.server, secret, host.tls_verify)
@@ -170,6 +172,8 @@ def changing(
         hold_lock(transport, owner, progress, wait_seconds=lock_wait) as fence,
     ):
         found = _look(host, transport, login, ask_server=False)
+        if move_data:
+            found = replace(found, plan=diff(found.desired, found.facts, move_data=True))
         manifest = read_manifest(found.facts.system.file(MANIFEST))
         generation = manifest.generation if manifest else 0
         remote = Remote(transport, fence)

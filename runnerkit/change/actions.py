@@ -214,6 +214,20 @@ class StopServices:
 
 
 @dataclass(frozen=True)
+class MoveData:
+    """Bring the data-root to another place: a rename, or a checked copy that leaves the old one."""
+
+    paths: StackPaths
+    old: str
+    reason: str
+
+    @property
+    def title(self) -> str:
+        """One line for the plan."""
+        return f"move the data from {self.old} to {self.paths.data}"
+
+
+@dataclass(frozen=True)
 class Purge:
     """Delete directories for good."""
 
@@ -240,5 +254,6 @@ Action = (
     | StartServices
     | StopServices
     | PreloadImage
+    | MoveData
     | Purge
 )

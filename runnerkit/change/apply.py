@@ -16,6 +16,7 @@ from runnerkit.change.actions import (
     InstallDocker,
     LoadImages,
     MakeDirectory,
+    MoveData,
     PreloadImage,
     PullImage,
     Purge,
@@ -144,6 +145,8 @@ class Executor:
                 self._start(start)
             case StopServices(paths=paths):
                 remote.script("stop_stack", str(paths.directory), doing="stop the stack")
+            case MoveData() as move:
+                self._move(move)
             case ClearUp(begun=begun):
                 self._clear_up(begun)
             case Purge(places=places):
@@ -182,6 +185,24 @@ class Executor:
             f"{last_lines(completed.stderr or completed.stdout)}{said}",
             hint=f"`runnerkit logs {self._host} dind` shows more",
         )
+
+    def _move(self, move: MoveData) -> None:
+        said: list[bytes] = []
+
+        def on_output(chunk: bytes) -> None:
+            said.append(chunk)
+            del said[:-50]
+            numbers = chunk.decode(errors="replace").split()[-2:]
+            if len(numbers) == 2 and all(text.isdigit() for text in numbers):
+                self._progress.update(self._host, int(numbers[0]), int(numbers[1]))
+
+        places = (str(move.paths.directory), move.old, str(move.paths.data))
+        if self._remote.follow("move_data", *places, on_output=on_output):
+            raise ActionError(
+                f"{self._host}: the data could not be moved: {last_lines(b''.join(said), 1)}",
+                hint=f"everything is still in {move.old}; set docker.data back and run "
+                f"`runnerkit up {self._host}`, or mend it and repeat the move",
+            )
 
     def _pull(self, port: DockerPort, ref: str) -> None:
         try:

@@ -16,13 +16,16 @@ from runnerkit.change.actions import (
     InstallDocker,
     LoadImages,
     MakeDirectory,
+    MoveData,
     PreloadImage,
     PullImage,
     StartDocker,
     StartServices,
+    StopServices,
     WriteFile,
     WriteManifest,
 )
+from runnerkit.change.data_root import data_blockers, data_notes, data_to_move
 from runnerkit.change.journal import interrupted
 from runnerkit.change.manifest import manifest_is_current
 from runnerkit.change.packages import Blocker, Installation, docker_installation, host_blockers
@@ -45,19 +48,27 @@ SPACE_TO_BEGIN = 2 << 30
 
 @dataclass(frozen=True)
 class Plan:
-    """What `up` would do on one host, in order. `blockers` say why it will not begin."""
+    """What `up` would do on one host, in order. `blockers` say why it will not begin.
+
+    `notes` are what to know before saying yes.
+    """
 
     host: str
     actions: tuple[Action, ...]
     blockers: tuple[Blocker, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
-def diff(desired: DesiredState, facts: HostFacts) -> Plan:
-    """The plan that turns `facts` into `desired`; no actions when they agree."""
+def diff(desired: DesiredState, facts: HostFacts, *, move_data: bool = False) -> Plan:
+    """The plan that turns `facts` into `desired`; no actions when they agree.
+
+    Data in another place than the desired one is moved only with `move_data`.
+    """
     blockers = list(host_blockers(facts.system, 0 if _is_set_up(facts) else SPACE_TO_BEGIN))
     installation = docker_installation(facts, desired.docker_source, desired.docker_repository)
     if isinstance(installation, Blocker):
         blockers.append(installation)
+    blockers += data_blockers(desired, facts, move=move_data)
     if blockers:
         return Plan(desired.host, (), tuple(blockers))
     actions: list[Action] = [*clear_up(desired, facts)]
@@ -68,10 +79,15 @@ def diff(desired: DesiredState, facts: HostFacts) -> Plan:
     actions += _images(desired, facts)
     draining, starting = _services(desired, facts)
     actions += draining
+    if old := data_to_move(desired, facts):
+        reason = "docker.data changed"
+        actions += [StopServices(desired.paths, reason), MoveData(desired.paths, old, reason)]
+        starting = (StartServices(desired.paths, SERVICES, desired.health_seconds, reason),)
     actions += _files(desired, facts)
     actions += starting
     actions += _preload(desired, facts)
-    return Plan(desired.host, tuple(actions))
+    notes = () if _is_set_up(facts) else data_notes(facts)
+    return Plan(desired.host, tuple(actions), notes=notes)
 
 
 def without_waiting(plan: Plan) -> Plan:

@@ -64,6 +64,15 @@ fi
 disk root /
 disk data "$data"
 
+# What lies in the data-root, in that of the files in force, and in the one that a move left.
+if [ "$(cat "$stack/data-moving" 2>/dev/null)" != "$data" ] && [ -n "$(ls -A "$data" 2>/dev/null)" ]; then
+    say data_filled 1
+fi
+before=$(sed -n "s/^DIND_DATA=//p" "$stack/.env" 2>/dev/null | tr -d "'\"")
+if [ -n "$before" ] && [ -n "$(ls -A "$before" 2>/dev/null)" ]; then say data_before "$before"; fi
+kept=$(cat "$stack/data-kept" 2>/dev/null)
+if [ -n "$kept" ] && [ -d "$kept" ]; then say data_kept "$kept"; fi
+
 if [ -d "$stack" ]; then
     say directory_mode "$(stat -c %a -- "$stack")"
     for name in compose.yml .env daemon.json runner.env janitor.sh manifest.json; do

@@ -73,6 +73,9 @@ def up(
     config: ConfigOption = None,
     yes: YesOption = False,
     force: ForceOption = False,
+    move_data: Annotated[
+        bool, typer.Option("--move-data", help="Where docker.data changed, take the data along.")
+    ] = False,
     lock_wait: LockWaitOption = None,
     accept_new_host_key: AcceptOption = False,
 ) -> None:
@@ -94,7 +97,7 @@ def up(
         def begin(chosen: HostConfig) -> Changing:
             me = owner("up")
             return connections.enter_context(
-                changing(chosen, access, me, progress, lock_wait=patience)
+                changing(chosen, access, me, progress, lock_wait=patience, move_data=move_data)
             )
 
         found, errors = on_each(selected, begin)

@@ -71,6 +71,12 @@ class SystemFacts:
     root_disk: Disk | None = None
     data_disk: Disk | None = None
     directory_mode: int | None = None
+    data_before: str | None = None
+    """The data-root that the files in force name, when something lies in it."""
+    data_filled: bool = False
+    """Whether something lies in the desired data-root that no move of ours left there."""
+    data_kept: str | None = None
+    """What a move left behind, as long as it is there."""
     draining: str | None = None
     journal: str | None = None
     lock_owner: str | None = None
@@ -187,6 +193,9 @@ def parse_system(answer: str) -> SystemFacts:
         root_disk=raw.disks.get("root"),
         data_disk=raw.disks.get("data"),
         directory_mode=_octal(values.get("directory_mode")),
+        data_before=values.get("data_before") or None,
+        data_filled=values.get("data_filled") == "1",
+        data_kept=values.get("data_kept") or None,
         draining=values.get("draining") or None,
         journal=values.get("journal") or None,
         lock_owner=values.get("lock_owner") or None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from runnerkit.change.data_root import unfit
 from runnerkit.change.plan import find_container
 from runnerkit.desired.state import DIND
 from runnerkit.facts.daemon import DaemonFacts, DaemonUnavailable
@@ -65,11 +66,15 @@ def data_root(case: Case) -> Finding:
     if mount.kind != "bind":
         return fail("in an anonymous volume: lost with the container", mount.source, remake)
     if mount.source != place:
-        return fail("not where it is configured", f"{mount.source} instead of {place}", remake)
+        hint = f"runnerkit up {host} --move-data" if case.facts.system.data_before else remake
+        return fail("not where it is configured", f"{mount.source} instead of {place}", hint)
     disk = case.facts.system.data_disk
     if disk is not None and disk.kind in LOST_FILESYSTEMS:
         hint = "set docker.data to a folder on a disk"
         return fail("not on a disk", f"{place} is on {disk.kind}", hint)
+    if why := unfit(disk):
+        hint = "set docker.data to a folder on ext4 or xfs, then runnerkit up --move-data"
+        return warn("on a filesystem that is not fit for it", why, hint)
     inside = case.facts.inside
     if inside is None or inside.data_seen is None:
         return unknown("dind's view of it could not be read")
@@ -77,6 +82,8 @@ def data_root(case: Case) -> Finding:
         there = "another directory" if inside.data_there else "nothing"
         hint = f"on the host: docker restart {container.name}"
         return fail("moved or deleted under the running daemon", f"{place} is {there} now", hint)
+    if kept := case.facts.system.data_kept:
+        return ok(f"{place}; what it was copied from is still in {kept}")
     return ok(place)
 
 

@@ -34,6 +34,7 @@ def plan_text(plan: Plan) -> Group:
         lines.append(Text(f"{plan.host}: {count} {noun}", style="bold"))
         for number, action in enumerate(plan.actions, start=1):
             lines += _action_text(number, action)
+    lines += [Text(f"  note: {note}", style="yellow") for note in plan.notes]
     return Group(*lines)
 
 
@@ -60,6 +61,7 @@ def plan_json(plans: Iterable[Plan], errors: Mapping[str, RunnerkitError]) -> st
         {
             "name": plan.host,
             "actions": [_action_json(action) for action in plan.actions],
+            "notes": list(plan.notes),
             "blockers": [{"message": b.message, "hint": b.hint} for b in plan.blockers],
         }
         for plan in plans
