@@ -14,7 +14,8 @@ from runnerkit.health.model import Case, Finding, fail, ok, skip, warn
 # drone-runner-docker 1.5.0 to 1.8.4 are built on a client that does not negotiate.
 RUNNER_API = (1, 40)
 COMPLAINT = re.compile(r"cannot (ping|request stage|accept stage)|panic:|required key|level=fatal")
-COMPLAINT_SECONDS = 60
+# It asks again at once, or pings once a second, and writes each failure down.
+COMPLAINT_SECONDS = 10
 STAGE_LABELS = ("io.drone.repo.slug", "io.drone.build.number", "io.drone.stage.number")
 
 
@@ -68,7 +69,7 @@ def polling(case: Case) -> Finding:
 
 
 def recent_complaint(log: str, clock: int | None) -> str:
-    """The last complaint about the server within a minute before `clock`, or ""."""
+    """The last complaint about the server within ten seconds before `clock`, or ""."""
     for line in reversed(log.splitlines()):
         if not COMPLAINT.search(line):
             continue
