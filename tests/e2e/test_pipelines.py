@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -40,13 +42,13 @@ SAMPLES_WITH_PACKAGES = [
 
 
 @pytest.fixture(scope="module")
-def runner(kit: Kit, lab: Lab) -> Iterator[Kit]:
-    """One runner that has never built anything."""
-    kit("down", "host2", "host3", "--yes", expect=None)
-    kit("up", "host1", "--yes")
+def runner(fleet: Kit, lab: Lab) -> Iterator[Kit]:
+    """One runner, its build cache empty; the others take no builds meanwhile."""
+    for other in ("host2", "host3"):
+        fleet("down", other, "--yes")
     lab.on("host1", "docker", "exec", DIND, "docker", "builder", "prune", "--all", "--force")
-    yield kit
-    kit("up", "--yes")
+    yield fleet
+    fleet("up", "--yes")
 
 
 @pytest.fixture(scope="module")
@@ -93,15 +95,19 @@ def run(lab: Lab, project: Path) -> dict[str, Any]:
 
 
 def mount_files(lab: Lab, mount: str) -> int:
-    """How many files are in a cache mount of host1's daemon: a build that only looks."""
+    """How many files are in a cache mount of host1's daemon: a build that only looks.
+
+    Not with --no-cache, which makes BuildKit give the RUN an empty mount of its own.
+    """
+    look = f"RUN --mount=type=cache,id={mount},target=/m : {uuid4()}; find /m -type f | wc -l"
+    dockerfile = f"FROM debian:trixie-slim\n{look} | sed s/^/found-/\n"
     script = (
-        "d=$(mktemp -d); printf 'FROM debian:trixie-slim\\n"
-        f"RUN --mount=type=cache,id={mount},target=/m find /m -type f | wc -l | sed s/^/found-/'"
-        " >$d/Dockerfile; docker build --no-cache --progress=plain $d 2>&1"
+        'cd "$(mktemp -d)" && printf "%s" "$0" >Dockerfile && docker build --progress=plain . 2>&1'
     )
-    output = lab.on("host1", "docker", "exec", DIND, "sh", "-c", script).stdout
-    [count] = [line for line in output.splitlines() if " found-" in line]
-    return int(count.rpartition("found-")[2])
+    argv = ["docker", "exec", DIND, "sh", "-c", script, dockerfile]
+    output = lab.on("host1", *argv).stdout
+    [count] = re.findall(r" found-(\d+)$", output, re.MULTILINE)
+    return int(count)
 
 
 def assert_cached(log: str, words: str) -> None:
@@ -145,6 +151,7 @@ def test_tests_that_were_built_before_reach_their_database(
     assert "--- PASS: TestDatabase" in logs_of(build, "test")
 
 
+@pytest.mark.soak
 def test_the_layers_of_one_runner_serve_another(runner: Kit, lab: Lab, tmp_path: Path) -> None:
     """`--cache-registry`: pushed by one build, used by a daemon that has nothing else."""
     reference = f"{lab.info['registry'].removeprefix('http://')}/greet:cache"

@@ -61,7 +61,8 @@ def builder_without_cache(project: Project) -> Iterator[Finding]:
 def build_without_cache(project: Project) -> Iterator[Finding]:
     """A build that is told not to use the layers it has.
 
-    Everything is made again in every pipeline. To refresh base images, --pull is enough.
+    Everything is made again in every pipeline, and each RUN gets empty cache mounts, whatever
+    the ones of other builds hold. To refresh base images, --pull is enough.
     """
     for build in project.builds:
         if build.command.has("--no-cache"):
