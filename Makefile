@@ -14,6 +14,14 @@ $(VENV)/.ready: .ci/requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
+# Ansible and what it is compared with: not libraries of ours, so not in our environment.
+.make/%/.ready: .ci/%.lock
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --require-hashes --requirement $<
+	@touch $@
+
+ANSIBLE := .make/ansible/.ready .make/ansible-oldest/.ready
+
 # The transport is tested against a real sshd on loopback.
 /usr/sbin/sshd:
 	apt-get update -q
@@ -45,12 +53,17 @@ lint: $(VENV)/.ready
 docs: $(VENV)/.ready
 	$(BIN)/python -m tests.docs
 
+LOCK := .make/lock/bin/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate \
+    --python-version 3.11
+
 # Versions and hashes only: the registry's address comes from the machine's own pip configuration.
 lock:
 	$(PYTHON) -m venv .make/lock
 	.make/lock/bin/pip install --quiet uv
-	.make/lock/bin/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate \
-	    --python-version 3.11 --group pyproject.toml:dev --output-file .ci/requirements.lock pyproject.toml
+	$(LOCK) --group dev --output-file .ci/requirements.lock pyproject.toml
+	$(LOCK) --group ansible --output-file .ci/ansible.lock
+	$(LOCK) --group ansible-oldest --output-file .ci/ansible-oldest.lock
+	$(LOCK) --group pyinfra --output-file .ci/pyinfra.lock
 
 clean:
 	rm -rf $(VENV) .make dist build
