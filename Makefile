@@ -35,7 +35,7 @@ test: lint unit e2e
 unit: $(VENV)/.ready /usr/sbin/sshd
 	$(BIN)/python -m pytest -m "not lab and not soak"
 
-e2e: $(VENV)/.ready
+e2e: $(VENV)/.ready $(ANSIBLE)
 	$(BIN)/python -m tests.lab prepare
 	$(BIN)/python -m pytest -m "lab and not soak" -p no:randomly -n $(LABS) --dist loadfile
 
@@ -44,10 +44,12 @@ soak: $(VENV)/.ready
 	$(BIN)/python -m tests.lab prepare
 	$(BIN)/python -m pytest -m soak -p no:randomly
 
-lint: $(VENV)/.ready
+lint: $(VENV)/.ready .make/ansible/.ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	cd ansible && PATH="$(CURDIR)/.make/ansible/bin:$$PATH" ansible-lint --offline --strict --profile production .
+	cd ansible && $(CURDIR)/.make/ansible/bin/yamllint --strict .
 
 # Writes the files that are generated from the code; tests fail when they drift.
 docs: $(VENV)/.ready

@@ -14,6 +14,7 @@ from runnerkit import __version__
 from runnerkit.commands import (
     change,
     configure,
+    export,
     generations,
     look,
     metrics,
@@ -103,6 +104,7 @@ _command(service.resume, RUN, "Take builds again.")
 _command(generations.upgrade, RUN, "Run newer images; goes back when they do not work.")
 _command(generations.rollback, RUN, "Put an earlier generation in force again.")
 _command(service.unlock, RUN, "End the lock of a command that is dead.")
+_command(export.export, OTHER, "Write a configuration for Ansible.")
 app.add_typer(
     pipeline.app,
     rich_help_panel=OTHER,

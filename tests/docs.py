@@ -24,6 +24,7 @@ from runnerkit.pipeline.lint import IGNORE_RULE
 from runnerkit.pipeline.rule import all_rules
 from runnerkit.report.status import status_svg
 from runnerkit.secret import Secret
+from tests.other_roads import other_roads
 from tests.unit.builders import NOW, SECRET, converged, with_docker
 
 ROOT = Path(__file__).parent.parent
@@ -110,21 +111,25 @@ def generated() -> Mapping[Path, str]:
     for name, table in tables.items():
         readme = with_section(readme, name, table.strip())
     schema = json.dumps(json_schema(), indent=2, sort_keys=True) + "\n"
-    return {
-        ROOT / "runnerkit/runnerkit.schema.json": schema,
-        ROOT / "README.md": readme,
-        ROOT / "tests/golden/status.svg": status_svg(screen()),
-    } | {
-        ROOT / "tests/golden/stack" / name: text
-        for name, text in rendered_stack().items()
-        if name not in ("compose.yml", "janitor.sh")  # shipped as they are
-    }
+    return (
+        {
+            ROOT / "runnerkit/runnerkit.schema.json": schema,
+            ROOT / "README.md": readme,
+            ROOT / "tests/golden/status.svg": status_svg(screen()),
+        }
+        | {
+            ROOT / "tests/golden/stack" / name: text
+            for name, text in rendered_stack().items()
+            if name not in ("compose.yml", "janitor.sh")  # shipped as they are
+        }
+        | other_roads(ROOT)
+    )
 
 
 def main() -> None:
     """Write them all."""
     for path, content in generated().items():
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content, encoding="utf-8")
 
 

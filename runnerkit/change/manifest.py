@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from runnerkit import __version__
 from runnerkit.desired.state import ManagedFile
 from runnerkit.facts.host import RemoteFile
+from runnerkit.paths import MANIFEST
 
 
 @dataclass(frozen=True)
@@ -83,3 +84,14 @@ def restored_manifest(old: Manifest, generation: int, now: int) -> Manifest:
         written_at=now,
         restored_from=old.restored_from or old.generation,
     )
+
+
+def manifest_file(
+    found: RemoteFile | None, files: tuple[ManagedFile, ...], now: int
+) -> ManagedFile:
+    """The manifest that belongs beside `files`: `found` while it speaks of them, else the next."""
+    if found is not None and found.content is not None and manifest_is_current(found, files):
+        return ManagedFile(MANIFEST, found.content, 0o644)
+    before = read_manifest(found)
+    following = next_manifest(before.generation if before else 0, files, now)
+    return ManagedFile(MANIFEST, following.to_bytes(), 0o644)

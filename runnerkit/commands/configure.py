@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,7 +22,9 @@ from runnerkit.commands.shared import (
 from runnerkit.errors import ConfigError, RunnerkitError
 
 if TYPE_CHECKING:
-    pass
+    from runnerkit.config.effective import HostConfig
+    from runnerkit.desired.state import DesiredState
+    from runnerkit.roads import Access
 
 # What a command needs is imported in it: `--help` must not wait for paramiko.
 # ruff: noqa: PLC0415
@@ -73,33 +76,53 @@ def render(
         bool, typer.Option("--offline", help="Do not look at the host; assume common values.")
     ] = False,
     redact: Annotated[bool, typer.Option("--redact", help="Leave the secret out.")] = False,
+    as_json: JsonOption = False,
     accept_new_host_key: AcceptOption = False,
 ) -> None:
     """Write the exact files that `up` would put on a host."""
+    from runnerkit.change.manifest import manifest_file
     from runnerkit.engine.own_docker import check_compose
+    from runnerkit.paths import MANIFEST
     from runnerkit.report.files import write_rendered
-    from runnerkit.roads import rpc_secret, survey
+    from runnerkit.report.work_list import work_list_json
+    from runnerkit.roads import survey
 
+    if offline and as_json:
+        raise typer.BadParameter("--json tells what the host needs: it cannot be --offline")
     loaded, access = load(config, accept_new_host_key)
     chosen = one(loaded, host)
+    now = int(time.time())
     if offline:
-        from runnerkit.desired.shipped import shipped_files
-        from runnerkit.desired.state import build
-        from runnerkit.desired.traits import UNKNOWN_HOST
-        from runnerkit.secret import Secret
-
-        secret = Secret("redacted") if redact else rpc_secret(chosen, access)
-        desired = build(chosen, secret, UNKNOWN_HOST, shipped_files())
+        desired = _assumed(chosen, access, redact=redact)
+        files = (*desired.files, manifest_file(None, desired.files, now))
     else:
         with survey(chosen, access) as found:
             desired = found.desired
-    write_rendered(desired, out, redact=redact)
+        files = (
+            *desired.files,
+            manifest_file(found.facts.system.file(MANIFEST), desired.files, now),
+        )
+    write_rendered(files, out, redact=redact)
     verdict = check_compose(out)
     if verdict.status == "invalid":
         raise RunnerkitError(f"docker compose refuses the files in {out}: {verdict.message}")
-    typer.echo(f"wrote {len(desired.files)} files to {out}")
     if verdict.status == "absent":
         typer.echo("not checked: there is no docker CLI with compose here", err=True)
+    if as_json:
+        typer.echo(work_list_json(found.plan, str(desired.paths.directory), files))
+    else:
+        typer.echo(f"wrote {len(files)} files to {out}")
+
+
+def _assumed(host: HostConfig, access: Access, *, redact: bool) -> DesiredState:
+    from runnerkit.desired.shipped import shipped_files
+    from runnerkit.desired.state import build
+    from runnerkit.desired.traits import UNKNOWN_HOST
+    from runnerkit.roads import rpc_secret
+    from runnerkit.secret import Secret
+
+    secret = Secret("redacted") if redact else rpc_secret(host, access)
+    return build(host, secret, UNKNOWN_HOST, shipped_files())
 
 
 def show_config(

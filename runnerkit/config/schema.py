@@ -48,20 +48,21 @@ def json_schema() -> dict[str, Any]:
 def configuration_table() -> str:
     """Markdown: every key with its default, what it may be and what it does."""
     rows = ["| Key | Default | Allowed | What it does |", "|---|---|---|---|"]
-    for path, field in _leaves(HostEntry):
+    for path, field in model_leaves(HostEntry):
         default = "required" if field.is_required() else f"`{_shown(field.default)}`"
         description = field.description or ""
-        rows.append(f"| `{path}` | {default} | {_allowed(field)} | {description} |")
+        rows.append(f"| `{path}` | {default} | {allowed(field)} | {description} |")
     return "\n".join(rows)
 
 
-def _leaves(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
+def model_leaves(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
+    """Every key of a host as (dotted path, field); those of sections come last."""
     fields = model.model_fields
     for name in sorted(fields, key=lambda key: (key != "ssh", _is_section(fields[key]))):
         field = fields[name]
         annotation = field.annotation
         if isinstance(annotation, type) and issubclass(annotation, Model):
-            yield from _leaves(annotation, f"{prefix}{name}.")
+            yield from model_leaves(annotation, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", field
 
@@ -70,7 +71,7 @@ def _is_section(field: FieldInfo) -> bool:
     return isinstance(field.annotation, type) and issubclass(field.annotation, Model)
 
 
-def _allowed(field: FieldInfo) -> str:
+def allowed(field: FieldInfo) -> str:
     """The kind and the bounds of a value, as short as a table wants them."""
     parts = list(_parts(field.annotation, field.metadata))
     low = next((x.ge for x in parts if getattr(x, "ge", None) is not None), None)

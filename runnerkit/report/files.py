@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any
 
 from runnerkit.config.effective import Config, HostConfig, Origin, leaves
-from runnerkit.desired.state import DesiredState, ManagedFile
+from runnerkit.desired.state import ManagedFile
 from runnerkit.errors import RunnerkitError
 
 
-def write_rendered(desired: DesiredState, out: Path, *, redact: bool) -> None:
+def write_rendered(files: Collection[ManagedFile], out: Path, *, redact: bool) -> None:
     """Write the stack's files below `out`, with the modes that they have on the host.
 
     With `redact` the secret's line is replaced. Raises RunnerkitError when `out` cannot be
@@ -21,13 +22,13 @@ def write_rendered(desired: DesiredState, out: Path, *, redact: bool) -> None:
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
-        strangers = {path.name for path in out.iterdir()} - {file.name for file in desired.files}
+        strangers = {path.name for path in out.iterdir()} - {file.name for file in files}
         if strangers:
             raise RunnerkitError(
                 f"{out} holds other files: {', '.join(sorted(strangers)[:3])}",
                 hint="name an empty or new directory with --out",
             )
-        for file in desired.files:
+        for file in files:
             _write(out / file.name, _redacted(file) if redact else file.content, file.mode)
     except OSError as error:
         raise RunnerkitError(f"{out} cannot be written: {error.strerror}") from None
@@ -49,6 +50,22 @@ def write_text(path: Path, text: str) -> None:
                 raise
     except OSError as error:
         raise RunnerkitError(f"{path} cannot be written: {error.strerror}") from None
+
+
+def write_texts(files: Mapping[str, str], out: Path) -> None:
+    """Write texts below `out`, which must be new or empty. Raises RunnerkitError."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        if any(out.iterdir()):
+            raise RunnerkitError(
+                f"{out} is not empty", hint="name an empty or new directory with --out"
+            )
+        for name, text in files.items():
+            place = out / name
+            place.parent.mkdir(exist_ok=True)
+            place.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise RunnerkitError(f"{out} cannot be written: {error.strerror}") from None
 
 
 def _write(path: Path, content: bytes, mode: int) -> None:
