@@ -7,16 +7,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from runnerkit.change.apply import DRAIN, START_SERVICES
+from runnerkit.change.scripts import script
 from runnerkit.config.effective import ConfigFile, HostConfig, effective
 from runnerkit.config.model import HostEntry
 from runnerkit.config.schema import model_leaves
 from runnerkit.desired.settings import compose_settings, runner_settings
-from runnerkit.desired.shipped import compose_file
+from runnerkit.desired.shipped import shipped_files
 from runnerkit.desired.traits import UNKNOWN_HOST
 from runnerkit.paths import ENV_FILE, RUNNER_FILE, stack_paths
 from runnerkit.report.role import argument_specs_file, config_template, defaults_file
 from runnerkit.secret import Secret
+
+ALWAYS = "Always this."
 
 # Another value for every key of a host that shapes the stack's env files.
 OTHER: dict[str, Any] = {
@@ -48,18 +50,28 @@ OTHER: dict[str, Any] = {
     "docker.mtu": 1400,
     "docker.log_max_size": "1MB",
     "docker.log_max_file": 9,
+    "docker.preload": ["golang:1.24"],
+    "cache.min_free": "1GB",
+    "images.keep_built": "5d",
+}
+
+
+SCRIPTS = {
+    "drain": ("drain",),
+    "keep_generation": ("generations", "keep_generation"),
+    "refuse_if_locked": ("refuse_if_locked",),
+    "start_services": ("start_services",),
 }
 
 
 def role_files(role: Path) -> dict[Path, str]:
     """The Ansible role's variables, and the scripts that it shares with the executor."""
-    header = "#!/bin/sh\n# Generated from runnerkit/change/apply.py; do not edit.\n"
-    return {
+    header = "#!/bin/sh\n# Generated from runnerkit/change/scripts; do not edit.\n"
+    scripts = {role / f"files/{name}.sh": header + script(*of) for name, of in SCRIPTS.items()}
+    return scripts | {
         role / "defaults/main.yml": defaults_file(),
         role / "meta/argument_specs.yml": argument_specs_file(),
         role / "templates/runnerkit.yml.j2": config_template(),
-        role / "files/drain.sh": header + DRAIN.lstrip(),
-        role / "files/start-services.sh": header + START_SERVICES.lstrip(),
     }
 
 
@@ -107,16 +119,16 @@ def variables_table() -> str:
     ]
     for (file, name), behind in sorted(keys.items()):
         value = "…" if name == "DRONE_RPC_SECRET" else plain[file].get(name)
-        shown = "not set" if value is None else f"`{value}`"
+        shown = f"`{value}`" if value else "empty" if value == "" else "not set"
         named = ", ".join(f"`{key}`" for key in behind)
-        meaning = fields[behind[-1]].description if behind else "Always this."
+        meaning = fields[behind[-1]].description if behind else ALWAYS
         rows.append(f"| `{file}` | `{name}` | {shown} | {named} | {meaning} |")
     rows += [f"| `{ENV_FILE}` | `{name}` | not set | | {text} |" for name, text in _labels()]
     return "\n".join(rows)
 
 
 def _labels() -> Iterator[tuple[str, str]]:
-    for name in re.findall(r"\$\{(\w+_DIGEST):-", compose_file().decode()):
+    for name in re.findall(r"\$\{(\w+_DIGEST):-", shipped_files().compose.decode()):
         service = name.partition("_")[0].lower()
         yield name, f"A label of `{service}` that says with which files it was made."
 

@@ -13,13 +13,15 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from runnerkit.change.actions import LoadImages
 from runnerkit.change.manifest import manifest_file, read_manifest
-from runnerkit.change.plan import LoadImages, Plan, diff
+from runnerkit.change.plan import Plan, diff
 from runnerkit.config.effective import Config, ConfigFile, effective
 from runnerkit.config.model import HostEntry
 from runnerkit.config.schema import model_leaves
 from runnerkit.config.values import SecretSource
-from runnerkit.desired.shipped import compose_file
+from runnerkit.desired.shipped import shipped_files
+from runnerkit.desired.state import DesiredState
 from runnerkit.facts.daemon import DaemonUnavailable
 from runnerkit.facts.host import HostFacts
 from runnerkit.paths import MANIFEST
@@ -27,7 +29,7 @@ from runnerkit.report.inventory import inventory_files, lookup
 from runnerkit.report.role import NOT_FOR_ROLES, SECRETS, argument_specs_file, variables
 from runnerkit.report.work_list import work_list
 from tests.docs import ROOT
-from tests.other_roads import OTHER, host_with
+from tests.other_roads import ALWAYS, OTHER, host_with, variables_table
 from tests.unit.builders import bare_system, converged, desired_for
 
 ROLE = ROOT / "ansible/roles/runnerkit"
@@ -73,11 +75,15 @@ def test_secrets_are_never_logged() -> None:
     assert hidden == {f"runnerkit_{path}" for path in SECRETS}
 
 
+def work_for(desired: DesiredState, facts: HostFacts) -> dict[str, Any]:
+    files = (*desired.files, manifest_file(facts.system.file(MANIFEST), desired.files, 0))
+    return work_list(diff(desired, facts), "/srv/runnerkit/main", files)
+
+
 def test_a_bare_host_needs_everything(tmp_path: Path) -> None:
     desired = desired_for(tmp_path, docker={"preload": ["golang:1.24"]})
     nothing = DaemonUnavailable("docker: not found")
-    plan = diff(desired, HostFacts(bare_system(), nothing, nothing))
-    work = work_list(plan, "/srv/runnerkit/main", desired.files)
+    work = work_for(desired, HostFacts(bare_system(), nothing, nothing))
     assert work["install"] == {
         "packages": ["docker.io", "docker-cli", "docker-compose"],
         "repository": None,
@@ -88,22 +94,29 @@ def test_a_bare_host_needs_everything(tmp_path: Path) -> None:
     assert work["drain"] is None
     assert work["other"] == work["blockers"] == []
     assert {item["name"]: item["mode"] for item in work["files"]} == {
-        file.name: f"{file.mode:04o}" for file in desired.files
+        MANIFEST: "0644",
+        **{file.name: f"{file.mode:04o}" for file in desired.files},
+    }
+    assert work["generation"] == {
+        "number": 1,
+        "keep": desired.keep_generations,
+        "images": list(dict.fromkeys(desired.images.values())),
     }
 
 
 def test_a_converged_host_needs_nothing_but_still_names_its_files(tmp_path: Path) -> None:
     desired = desired_for(tmp_path)
-    work = work_list(diff(desired, converged(desired)), "/srv", desired.files)
-    needs = ("install", "drain", "start", "pull", "preload", "other", "blockers")
+    work = work_for(desired, converged(desired))
+    needs = ("install", "drain", "generation", "start", "pull", "preload", "other", "blockers")
     assert not any(work[key] for key in needs)
-    assert len(work["files"]) == len(desired.files)
+    assert len(work["files"]) == len(desired.files) + 1
 
 
 def test_a_changed_capacity_drains_before_it_starts(tmp_path: Path) -> None:
     facts = converged(desired_for(tmp_path))
     desired = desired_for(tmp_path, runner={"capacity": 4, "drain_timeout": "10m"})
-    work = work_list(diff(desired, facts), "/srv", desired.files)
+    work = work_for(desired, facts)
+    assert work["generation"]["number"] == 2
     assert work["drain"] == {
         "sockets": "/run/runnerkit/main",
         "container": "runner-id",
@@ -120,7 +133,7 @@ def test_what_the_list_has_no_place_for_is_named() -> None:
 
 def test_the_work_list_holds_no_secret(tmp_path: Path) -> None:
     desired = desired_for(tmp_path)
-    text = json.dumps(work_list(diff(desired, converged(desired)), "/srv", desired.files))
+    text = json.dumps(work_for(desired, converged(desired)))
     assert "ss'wo#rd" not in text
 
 
@@ -140,9 +153,14 @@ def test_a_manifest_that_is_current_stays_byte_for_byte(tmp_path: Path) -> None:
 
 def test_all_that_compose_interpolates_is_in_the_table_of_variables() -> None:
     readme = (ROOT / "compose/README.md").read_text()
-    names = set(re.findall(r"\$\{(\w+)", compose_file().decode()))
+    names = set(re.findall(r"\$\{(\w+)", shipped_files().compose.decode()))
     assert names
     assert not [name for name in names if f"| `{name}` |" not in readme]
+
+
+def test_the_table_knows_the_key_behind_every_variable() -> None:
+    fixed = [row for row in variables_table().splitlines() if ALWAYS in row]
+    assert [row.split("`")[3] for row in fixed] == ["COMPOSE_FILE"]
 
 
 def host_of(files: dict[str, str], name: str) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 #!/bin/sh
-# Generated from runnerkit/change/apply.py; do not edit.
+# Generated from runnerkit/change/scripts; do not edit.
+# Arguments: socket directory, container id. The marker comes first: a runner that got the signal
+# twice would kill its builds, so a lost signal is the smaller harm.
 set -eu
 marker=$1/draining
 if [ "$(cat "$marker" 2>/dev/null)" != "$2" ]; then
