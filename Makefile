@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # Labs side by side: builds and boots wait more than they compute.
 LABS ?= 3
 
-.PHONY: demo test unit e2e soak lint lock docs clean
+.PHONY: demo test unit e2e soak lint lock docs bench clean
 
 $(VENV)/.ready: .ci/requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -43,6 +43,11 @@ e2e: $(VENV)/.ready $(ANSIBLE)
 soak: $(VENV)/.ready
 	$(BIN)/python -m tests.lab prepare
 	$(BIN)/python -m pytest -m soak -p no:randomly
+
+# Measures on hosts of its own and writes tests/bench/RESULTS.md; wants an idle machine.
+bench: $(VENV)/.ready .make/ansible/.ready .make/pyinfra/.ready
+	$(BIN)/python -m tests.lab prepare
+	$(BIN)/python -m tests.bench
 
 lint: $(VENV)/.ready .make/ansible/.ready
 	$(BIN)/ruff check .

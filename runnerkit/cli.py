@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 
 from runnerkit import __version__
 from runnerkit.commands import (
+    bench,
     change,
     configure,
     export,
@@ -104,6 +105,7 @@ _command(service.resume, RUN, "Take builds again.")
 _command(generations.upgrade, RUN, "Run newer images; goes back when they do not work.")
 _command(generations.rollback, RUN, "Put an earlier generation in force again.")
 _command(service.unlock, RUN, "End the lock of a command that is dead.")
+_command(bench.bench, OTHER, "Compare builds on a runner with other ways to build.")
 _command(export.export, OTHER, "Write a configuration for Ansible.")
 app.add_typer(
     pipeline.app,

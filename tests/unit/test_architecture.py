@@ -29,6 +29,7 @@ ORDER = [
     {"collect"},
     {"change"},
     {"health"},
+    {"bench"},
     {"report", "dashboards"},
     {"roads"},
     {"watching"},

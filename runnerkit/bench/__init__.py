@@ -1,0 +1,1 @@
+"""How long builds take on a runner, beside the other ways to build."""

@@ -1,0 +1,4 @@
+# Arguments: as for build. Answers with milliseconds.
+began=$(milliseconds)
+build "$@"
+echo "$(($(milliseconds) - began))"
