@@ -32,7 +32,7 @@ def main(arguments: Sequence[str]) -> None:
     options = parser.parse_args(arguments)
     name = os.environ.get("RUNNERKIT_LAB", "bench")
     began = time.monotonic()
-    answer = lab_command(name, "up", "--hosts", "3", "--owner", str(os.getpid()))
+    answer = lab_command(name, "up", "--hosts", "3", "--systemd", "--owner", str(os.getpid()))
     try:
         with tempfile.TemporaryDirectory() as folder:
             lab = Lab(name, json.loads(answer.stdout))

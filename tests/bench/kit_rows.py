@@ -30,7 +30,7 @@ set -eu
 export DEBIAN_FRONTEND=noninteractive
 apt-get update -q
 apt-get install -q -y --no-install-recommends docker.io docker-cli docker-compose
-service docker start
+systemctl enable --now docker
 until docker version; do sleep 0.2; done
 install -d -m 0750 /srv/runnerkit/main
 tar -C /srv/runnerkit/main -xpf /tmp/stack.tar
@@ -186,7 +186,7 @@ def first_up_row(machine: Machine, rounds: int) -> Row:
 
     def once(work: Callable[[str, dict[str, Any]], float]) -> Callable[[], float]:
         def on_a_new_host() -> float:
-            machine.lab.call("host", "add", "bare", "--bare")
+            machine.lab.call("host", "add", "bare", "--bare", "--systemd")
             try:
                 listed = json.loads(machine.lab.call("hosts").stdout)
                 address = next(item["address"] for item in listed if item["name"] == "bare")
