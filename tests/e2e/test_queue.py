@@ -24,15 +24,17 @@ STEPS: dict[str, Any] = {
 
 
 @pytest.fixture(scope="module")
-def one(fleet: Kit, tmp_path_factory: pytest.TempPathFactory) -> Kit:
+def one(fleet: Kit, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kit]:
     """host1 alone takes builds; its configuration may be changed."""
     content = yaml.safe_load(fleet.config.read_text())
     content["hosts"] = {"host1": content["hosts"]["host1"]}
     path = tmp_path_factory.mktemp("queue") / "runnerkit.yml"
     path.write_text(yaml.safe_dump(content))
+    fleet("up", "host1", "--yes")
     for other in ("host2", "host3"):
         fleet("down", other, "--yes")
-    return Kit(path)
+    yield Kit(path)
+    fleet("up", "--yes")
 
 
 @contextmanager
