@@ -144,6 +144,9 @@ def _relay(stream: ByteStream, far: socket.socket) -> None:
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, ConnectionError | HTTPException):
+    # With TLS, a connection that never came about is an early end of the handshake.
+    if isinstance(error, ssl.SSLEOFError | ConnectionError | HTTPException):
         return "no connection: refused, filtered, or the name does not resolve there"
+    if isinstance(error, ssl.SSLError):
+        return f"no TLS there ({error.reason}); does it speak plain http?"
     return str(error) or type(error).__name__

@@ -136,6 +136,8 @@ def test_a_wrong_secret_is_told_by_the_server_and_mended_there(patient: Patient)
 
 def test_a_runner_that_gets_no_work_is_told_by_its_own_log(patient: Patient) -> None:
     with server_fault(patient.lab, {"poll": {"status": 500, "delay": 1}}):
+        # A poll that is under way would go on for half a minute.
+        patient.shell("docker restart --time 0 $runner")
         found = patient.becomes({"polling": "fail"})
         assert "cannot request stage" in found["polling"]["evidence"]
         assert found["polling"]["hint"] == "runnerkit logs sick runner"
@@ -155,7 +157,7 @@ def test_a_cache_above_its_ceiling_is_told(patient: Patient) -> None:
         assert "512.0 MiB (cache.max)" in found["cache-use"]["evidence"]
         assert "runnerkit logs sick dind" in found["cache-use"]["hint"]
     finally:
-        patient.shell("kill -9 -- -$(cat /tmp/big/pid); inner builder prune --all --force")
+        patient.shell("kill -9 -$(cat /tmp/big/pid); inner builder prune --all --force")
     patient.becomes({})
 
 
@@ -219,6 +221,18 @@ def test_tls_and_the_time_of_a_server(
         bundle = {"SSL_CERT_FILE": str(made.authority)} if trusted else {}
         found = patient.becomes({"drift": "warn"} | expected, env=bundle)
         assert all(words in check["hint"] for name, check in found.items() if name in expected)
+
+
+@pytest.mark.parametrize(("port", "words"), [(8080, "plain http"), (1, "no connection")])
+def test_a_server_without_tls_and_none_at_all_are_told_apart(
+    port: int, words: str, patient: Patient
+) -> None:
+    address = urlsplit(patient.lab.info["server"]["url"]).hostname
+    url = f"https://{address}:{port}"
+    with configured(patient, lambda host: host.update(server=url)):
+        found = patient.becomes({"drift": "warn", "server": "fail"})
+        assert words in found["server"]["evidence"]
+    patient.becomes({})
 
 
 PIPELINE = """
