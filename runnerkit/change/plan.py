@@ -30,6 +30,7 @@ from runnerkit.change.journal import interrupted
 from runnerkit.change.manifest import manifest_is_current
 from runnerkit.change.packages import Blocker, Installation, docker_installation, host_blockers
 from runnerkit.config.image_ref import familiar
+from runnerkit.desired.hardening import Weakness
 from runnerkit.desired.state import (
     DIND,
     RUNNER,
@@ -51,12 +52,14 @@ class Plan:
     """What `up` would do on one host, in order. `blockers` say why it will not begin.
 
     `notes` are what to know before saying yes.
+    `weaknesses` are what the configuration leaves less tight than it could be.
     """
 
     host: str
     actions: tuple[Action, ...]
     blockers: tuple[Blocker, ...] = ()
     notes: tuple[str, ...] = ()
+    weaknesses: tuple[Weakness, ...] = ()
 
 
 def diff(desired: DesiredState, facts: HostFacts, *, move_data: bool = False) -> Plan:
@@ -87,7 +90,7 @@ def diff(desired: DesiredState, facts: HostFacts, *, move_data: bool = False) ->
     actions += starting
     actions += _preload(desired, facts)
     notes = () if _is_set_up(facts) else data_notes(facts)
-    return Plan(desired.host, tuple(actions), notes=notes)
+    return Plan(desired.host, tuple(actions), notes=notes, weaknesses=desired.weaknesses)
 
 
 def without_waiting(plan: Plan) -> Plan:

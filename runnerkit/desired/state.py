@@ -14,6 +14,7 @@ import yaml
 from runnerkit.config.effective import HostConfig
 from runnerkit.desired import settings
 from runnerkit.desired.envfile import UnwritableValueError, compose_env, runner_env
+from runnerkit.desired.hardening import Weakness, weaknesses
 from runnerkit.desired.shipped import Shipped
 from runnerkit.desired.traits import HostTraits
 from runnerkit.errors import ConfigError
@@ -73,6 +74,7 @@ class DesiredState:
     drain_seconds: int
     health_seconds: int
     keep_generations: int
+    weaknesses: tuple[Weakness, ...] = ()
 
     def file(self, name: str) -> ManagedFile:
         """The file called `name`; raises KeyError."""
@@ -89,7 +91,8 @@ def build(host: HostConfig, secret: Secret, traits: HostTraits, shipped: Shipped
     daemon = settings.daemon_json(_daemon_options(host, traits))
     runner = _runner_env(host, traits, secret)
     base = settings.compose_settings(host, traits, paths)
-    services = yaml.safe_load(shipped.compose)["services"]
+    compose = yaml.safe_load(shipped.compose)
+    services = compose["services"]
     digests: dict[ServiceName, str] = {
         DIND: _digest(services[DIND], base, daemon),
         # Slow on purpose: the label is less protected than the secret that goes into it.
@@ -123,6 +126,7 @@ def build(host: HostConfig, secret: Secret, traits: HostTraits, shipped: Shipped
         drain_seconds=int(host.runner.drain_timeout),
         health_seconds=int(host.docker.health_timeout),
         keep_generations=host.keep_generations,
+        weaknesses=weaknesses(host, compose),
     )
 
 

@@ -11,6 +11,7 @@ from ipaddress import IPv4Network
 from typing import Any
 
 from runnerkit.desired.addresses import AddressPool
+from runnerkit.desired.hardening import Isolation
 
 PROJECT_LABEL = "com.docker.compose.project"
 SERVICE_LABEL = "com.docker.compose.service"
@@ -39,8 +40,9 @@ class Resource:
 
 @dataclass(frozen=True)
 class ContainerFacts:
-    """One container. Health, start, pid, restarts, exit code, OOM and error need an inspect.
+    """One container.
 
+    Health, start, pid, restarts, exit code, OOM, error and isolation need an inspect.
     `service` is compose's name of it: None for other containers and for `compose run` ones.
     `started_at` is RFC 3339 text as the engine gives it, None before the first start;
     `health` is None without a health check.
@@ -62,6 +64,7 @@ class ContainerFacts:
     pid: int | None = None
     arch: str | None = None
     mounts: tuple[Mount, ...] = ()
+    isolation: Isolation | None = None
 
 
 @dataclass(frozen=True)
@@ -135,6 +138,30 @@ def parse_container(
             Mount(item.get("Type", ""), item.get("Source", ""), item.get("Destination", ""))
             for item in listed.get("Mounts") or ()
         ),
+        isolation=_isolation(inspected) if inspected else None,
+    )
+
+
+def _isolation(inspected: Json) -> Isolation:
+    host: Json = inspected.get("HostConfig") or {}
+    modes = {
+        "network": host.get("NetworkMode"),
+        "pid": host.get("PidMode"),
+        "ipc": host.get("IpcMode"),
+        "uts": host.get("UTSMode"),
+    }
+    options = [str(option) for option in host.get("SecurityOpt") or ()]
+    return Isolation(
+        privileged=bool(host.get("Privileged")),
+        read_only=bool(host.get("ReadonlyRootfs")),
+        capabilities_dropped="ALL" in (host.get("CapDrop") or ()),
+        no_new_privileges=any(
+            option.startswith("no-new-privileges") and not option.endswith("false")
+            for option in options
+        ),
+        publishes=bool(host.get("PortBindings")),
+        namespaces_of_host=tuple(key for key, mode in modes.items() if mode == "host"),
+        mounts=tuple(str(item.get("Source", "")) for item in inspected.get("Mounts") or ()),
     )
 
 

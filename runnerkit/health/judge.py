@@ -11,6 +11,7 @@ from runnerkit.health import (
     changes,
     dind,
     engine,
+    hardening,
     host,
     janitor,
     network,
@@ -33,6 +34,7 @@ CHECKS: Mapping[Group, tuple[CheckFunction, ...]] = {
     Group.RUNNER: runner.CHECKS,
     Group.CACHE: cache.CHECKS + janitor.CHECKS,
     Group.SERVER: server.CHECKS,
+    Group.SECURITY: hardening.CHECKS,
 }
 
 # What may be wrong for some seconds after a start and comes right without help.

@@ -32,6 +32,7 @@ class Group(StrEnum):
     RUNNER = "runner"
     CACHE = "cache"
     SERVER = "server"
+    SECURITY = "security"
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
@@ -35,6 +36,12 @@ def plan_text(plan: Plan) -> Group:
         for number, action in enumerate(plan.actions, start=1):
             lines += _action_text(number, action)
     lines += [Text(f"  note: {note}", style="yellow") for note in plan.notes]
+    for weakness in plan.weaknesses:
+        # Advice belongs to a change; what lets somebody in is told every time.
+        if weakness.risk or plan.actions:
+            style = "yellow" if weakness.risk else "dim"
+            lines.append(Text(f"  {'risk' if weakness.risk else 'note'}: {weakness}", style=style))
+            lines.append(Text(f"    hint: {weakness.hint}", style="cyan"))
     return Group(*lines)
 
 
@@ -63,6 +70,7 @@ def plan_json(plans: Iterable[Plan], errors: Mapping[str, RunnerkitError]) -> st
             "actions": [_action_json(action) for action in plan.actions],
             "notes": list(plan.notes),
             "blockers": [{"message": b.message, "hint": b.hint} for b in plan.blockers],
+            "weaknesses": [asdict(weakness) for weakness in plan.weaknesses],
         }
         for plan in plans
     ]

@@ -10,6 +10,7 @@ import yaml
 from runnerkit.change.manifest import next_manifest
 from runnerkit.config.effective import Config
 from runnerkit.config.loading import load
+from runnerkit.desired.hardening import isolation_of
 from runnerkit.desired.shipped import shipped_files
 from runnerkit.desired.state import SERVICES, DesiredState, build
 from runnerkit.facts.daemon import ContainerFacts, DaemonFacts, Mount
@@ -37,6 +38,9 @@ BASE = {
     "secret": "env:DRONE_RPC_SECRET",
     "hosts": {"forge": {"ssh": "root@forge.lan"}},
 }
+
+
+_COMPOSE = yaml.safe_load(shipped_files().compose)
 
 
 def config_of(folder: Path, **sections: object) -> Config:
@@ -110,6 +114,7 @@ def container(service: str, desired: DesiredState, **changes: object) -> Contain
         "pid": 4711,
         "arch": "amd64",
         "mounts": (Mount("bind", str(desired.paths.data), "/var/lib/docker"),),
+        "isolation": isolation_of(_COMPOSE["services"][service]),
     }
     return ContainerFacts(**(values | changes))  # type: ignore[arg-type]
 

@@ -263,7 +263,10 @@ FAULTS: list[tuple[str, Status, Step, str]] = [
 ]  # fmt: skip
 
 # They need another configuration, or have their own tests below.
-ELSEWHERE = {"reachable", "change", "mirror", "selection", "gc-policy", "gc-errors"}
+ELSEWHERE = {
+    "reachable", "change", "mirror", "selection", "gc-policy", "gc-errors", "hardening",
+    "isolation",
+}  # fmt: skip
 
 
 def bad(folder: Path, facts: HostFacts, **sections: Any) -> dict[str, str]:

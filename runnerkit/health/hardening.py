@@ -1,0 +1,49 @@
+"""Checks of how well builds are kept away from the host, and strangers from builds."""
+
+from __future__ import annotations
+
+from runnerkit.change.plan import find_container
+from runnerkit.desired.hardening import Weakness, isolation_weaknesses
+from runnerkit.desired.state import SERVICES
+from runnerkit.health.model import Case, Finding, fail, ok, skip, unknown, warn
+
+
+def isolation(case: Case) -> Finding:
+    """Each container is walled off as it should be, by the engine's own account."""
+    found: list[Weakness] = []
+    asked = 0
+    for service in SERVICES:
+        container = find_container(case.facts, service)
+        if container is None:
+            continue
+        asked += 1
+        if container.isolation is None:
+            return unknown(f"the engine does not tell how {service} is walled off")
+        found += isolation_weaknesses(service, container.isolation)
+    if not asked:
+        return skip("there is no container")
+    if found:
+        evidence = "; ".join(str(item) for item in found)
+        return fail(
+            f"{len(found)} holes in the walls of the containers",
+            evidence,
+            f"runnerkit up {case.desired.host}",
+        )
+    return ok("no port, no host socket, no capability more than needed")
+
+
+def hardening(case: Case) -> Finding:
+    """The configuration lets nobody in who should stay out."""
+    risks = [item for item in case.desired.weaknesses if item.risk]
+    advice = len(case.desired.weaknesses) - len(risks)
+    if risks:
+        return warn(
+            f"{len(risks)} risks in the configuration",
+            "; ".join(str(item) for item in risks),
+            risks[0].hint,
+        )
+    told = f"; {advice} things could be tighter, `runnerkit plan` names them" if advice else ""
+    return ok(f"no risk in the configuration{told}")
+
+
+CHECKS = (isolation, hardening)
