@@ -6,5 +6,10 @@ cd -- "$1"
 rm -f -- "$2/draining"
 seconds=$3
 shift 3
+# A power cut in the middle of compose leaves a container that was made, renamed or not, and never
+# started; compose then trips over its name. It holds nothing.
+docker compose ps --all --quiet --status created | while read -r unfinished; do
+    docker rm -- "$unfinished" >/dev/null
+done
 if [ "$#" = 0 ]; then set -- --remove-orphans; else set -- -- "$@"; fi
 exec docker compose up --detach --no-build --wait --wait-timeout "$seconds" "$@"
