@@ -260,7 +260,7 @@ END
 
 # --- the build cache -----------------------------------------------------------------------------
 
-# Writes $work/records: "created last-used shared size" of each record of the build cache. The CLI
+# Writes $work/records: "created last-used shared size type" of each record of the build cache. The CLI
 # rounds all of this, so the API is asked, through the CLI's own way to it.
 list_records() {
     # Open for reading too, the pipe has no end: the daemon would take that for our going away.
@@ -274,7 +274,7 @@ list_records() {
             return text == "" || text == "null" ? "-" : text
         }
         /^\{"ID":/ && /"UsageCount":/ {
-            print value("CreatedAt"), value("LastUsedAt"), value("Shared"), value("Size")
+            print value("CreatedAt"), value("LastUsedAt"), value("Shared"), value("Size"), value("Type")
         }' >"$work/records"
     exec 3>&-
 }
@@ -377,7 +377,8 @@ sweep() {
     report
 }
 
-# Writes what `runnerkit status` shows: lines "key value".
+# Writes what `runnerkit status` shows, lines "key value", and for `runnerkit tune` the bytes of the
+# build cache, lines "type bytes".
 report() {
     measure
     freed=$((disk_free > free_before ? disk_free - free_before : 0))
@@ -391,6 +392,8 @@ freed_what $done"
         printf 'swept_at %s\nlack_bytes %s\nlack_inodes %s\n' "$now" "$lack" "$inode_lack"
         if [ -n "$last" ]; then printf '%s\n' "$last"; fi
     } >"$state/report.new" && mv "$state/report.new" "$state/report"
+    awk '$3 == "false" { n[$5] += $4 } END { for (type in n) printf "%s %.0f\n", type, n[type] }' \
+        "$work/records" >"$state/cache.new" && mv "$state/cache.new" "$state/cache"
 }
 
 trap 'exit 0' TERM INT

@@ -22,6 +22,7 @@ from runnerkit.commands import (
     pipeline,
     service,
     status,
+    tune,
 )
 from runnerkit.commands.shared import show_error
 from runnerkit.errors import ExitCode, RunnerkitError
@@ -100,6 +101,7 @@ _command(
     look.docker, LOOK, "Your own docker CLI on the runner's daemon.", context_settings=_THROUGH
 )
 _command(generations.history, LOOK, "Show who changed a host, when, and how it went.")
+_command(tune.tune, RUN, "Advise capacity and cache limits from what is measured.")
 _command(service.drain, RUN, "Take no new builds, and wait for the running ones.")
 _command(service.resume, RUN, "Take builds again.")
 _command(generations.upgrade, RUN, "Run newer images; goes back when they do not work.")

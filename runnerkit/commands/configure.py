@@ -55,7 +55,7 @@ def init(
         raise ConfigError(str(error), hint="e.g. root@forge.lan") from None
     host = name or host_name_from(target)
     if path.exists():
-        text = add_host(_read(path), host, target)
+        text = add_host(read_text(path), host, target)
         if server:
             typer.echo(f"{path} is there already: its `server:` stays as it is", err=True)
         done = f"added {host} to {path}"
@@ -63,8 +63,8 @@ def init(
         server = server or ask("What is the Drone server's URL?", "--server URL", hint=USAGE)
         text = new_config(target, server, host, secret)
         done = f"wrote {path}"
-    _check_config_text(text, path)
-    _write_new(path, text)
+    check_text(text, path)
+    write_text(path, text)
     typer.echo(f"{done}; next: runnerkit plan {host}")
 
 
@@ -136,14 +136,15 @@ def show_config(
     typer.echo(effective_text(path, loaded, as_json=as_json), nl=False)
 
 
-def _read(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """The configuration's text. Raises ConfigError."""
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} cannot be read: {error}") from None
 
 
-def _check_config_text(text: str, path: Path) -> None:
+def check_text(text: str, path: Path) -> None:
     """Refuse to write what would not load."""
     from runnerkit.config.loading import load
 
@@ -157,7 +158,8 @@ def _check_config_text(text: str, path: Path) -> None:
             raise ConfigError(message, hint=error.hint, problems=error.problems) from None
 
 
-def _write_new(path: Path, text: str) -> None:
+def write_text(path: Path, text: str) -> None:
+    """Put `text` in the file's place, whole or not at all. Raises ConfigError."""
     temporary = path.with_name(path.name + ".tmp")
     try:
         temporary.write_text(text, encoding="utf-8")

@@ -1,0 +1,1 @@
+"""What a host could be set to, from what was measured on it. Pure."""
