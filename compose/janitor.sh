@@ -392,8 +392,9 @@ freed_what $done"
         printf 'swept_at %s\nlack_bytes %s\nlack_inodes %s\n' "$now" "$lack" "$inode_lack"
         if [ -n "$last" ]; then printf '%s\n' "$last"; fi
     } >"$state/report.new" && mv "$state/report.new" "$state/report"
-    awk '$3 == "false" { n[$5] += $4 } END { for (type in n) printf "%s %.0f\n", type, n[type] }' \
-        "$work/records" >"$state/cache.new" && mv "$state/cache.new" "$state/cache"
+    awk 'BEGIN { n["regular"] = 0 } $3 == "false" { n[$5] += $4 } END {
+        for (type in n) printf "%s %.0f\n", type, n[type]
+    }' "$work/records" >"$state/cache.new" && mv "$state/cache.new" "$state/cache"
 }
 
 trap 'exit 0' TERM INT

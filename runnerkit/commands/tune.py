@@ -96,7 +96,8 @@ def _advised(
         typer.echo(tune_json(*shown))
     else:
         stdout_console().print(tune_text(*shown))
-    return {x.key: x.advised for x in result.advice if x.changes and x.advised is not None}
+    chosen = {x.key: x.advised for x in result.advice if x.changes and x.advised is not None}
+    return {key: int(text) if text.isdigit() else text for key, text in chosen.items()}
 
 
 def _write(config: Path | None, host: str, values: Mapping[str, str | int]) -> Path:

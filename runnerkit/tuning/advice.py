@@ -142,7 +142,7 @@ def _cache_max(measured: Measured, now: Settings, floor: int) -> Advice:
     if disk is None or use is None:
         return Advice(
             key,
-            _size(now.cache_max),
+            now.size(key, now.cache_max),
             None,
             "the janitor has not measured the cache yet",
         )
