@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 from runnerkit import __version__
 from runnerkit.commands import (
     bench,
+    cache,
     change,
     configure,
     export,
@@ -109,6 +110,12 @@ _command(generations.rollback, RUN, "Put an earlier generation in force again.")
 _command(service.unlock, RUN, "End the lock of a command that is dead.")
 _command(bench.bench, OTHER, "Compare builds on a runner with other ways to build.")
 _command(export.export, OTHER, "Write a configuration for Ansible.")
+app.add_typer(
+    cache.app,
+    name="cache",
+    rich_help_panel=RUN,
+    short_help="What builds leave behind: what takes the space, and what GC does.",
+)
 app.add_typer(
     pipeline.app,
     rich_help_panel=OTHER,

@@ -9,9 +9,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.resources import files
 
+from runnerkit.collect.cache_probe import collect_gc
 from runnerkit.collect.server_probe import ServerLogin, ask_server
 from runnerkit.engine.port import DockerPort
 from runnerkit.errors import HostError
+from runnerkit.facts.cache import GcFacts
 from runnerkit.facts.daemon import ContainerFacts, DaemonUnavailable
 from runnerkit.facts.host import (
     BuildCache,
@@ -77,6 +79,7 @@ def collect(
                 *_targets(inquiry, facts.nameservers),
             ]
             inside = pool.submit(_inside, transport, words)
+        gc = pool.submit(_gc, transport, paths, dind) if inquiry else None
         return HostFacts(
             system=facts,
             outer=outer.result(),
@@ -87,6 +90,7 @@ def collect(
             inside=inside.result() if inside else None,
             build_cache=cache.result() if cache else None,
             newest=newest.result() if newest else None,
+            gc=gc.result() if gc else None,
         )
 
 
@@ -138,6 +142,12 @@ def _newest(transport: Transport, refs: Iterable[str]) -> Mapping[str, str | Non
         return port.newest(wanted)
     finally:
         port.close()
+
+
+def _gc(transport: Transport, paths: StackPaths, dind: ContainerFacts | None) -> GcFacts | None:
+    if dind is None or dind.state != "running":
+        return None
+    return collect_gc(transport, paths, dind.id, dind.started_at or "0")
 
 
 def _services(outer: Daemon) -> dict[str, ContainerFacts]:

@@ -11,7 +11,9 @@ a word. These rules use only what all of them read alike:
 - ages stand in the filter as Go durations: no engine has a `keepDuration` key.
 
 Rules run in order, each only while the cache is above its own cap, so the order is the order
-of sacrifice: sources, old layers, any layers, cache mounts long unused, and only then anything.
+of sacrifice: stale sources, old layers, any layers, any sources, what BuildKit keeps for itself,
+cache mounts long unused, and only then anything. The last rule alone takes what images share
+and cache mounts still in use by projects.
 """
 
 from __future__ import annotations
@@ -24,6 +26,9 @@ MIB = 1 << 20
 
 STALE_SOURCES_SECONDS = 48 * HOUR
 STALE_SOURCES_BYTES = 512 * MIB
+
+SOURCES = ("source.local", "source.git.checkout")
+INTERNALS = ("frontend", "internal")
 
 # The smallest cap that every engine takes literally: the rule applies however little there is.
 _ALWAYS = 1
@@ -46,10 +51,11 @@ def gc_policy(limits: CacheLimits) -> dict[str, Any]:
         # Up to 27.5 the fallback for rules without a size; ours all have one.
         "defaultKeepStorage": _size(limits.max_bytes),
         "policy": [
-            _aged("source.local", STALE_SOURCES_SECONDS, cap=STALE_SOURCES_BYTES),
-            _aged("source.git.checkout", STALE_SOURCES_SECONDS, cap=STALE_SOURCES_BYTES),
+            *(_aged(kind, STALE_SOURCES_SECONDS, cap=STALE_SOURCES_BYTES) for kind in SOURCES),
             _aged("regular", limits.keep_layers_seconds, cap=_ALWAYS),
-            _capped(limits, filter=["type=regular"]),
+            *(_capped(limits, filter=[f"type={kind}"]) for kind in ("regular", *SOURCES)),
+            # These go only under `all`, which the ceiling would weigh against cache mounts.
+            *(_capped(limits, all=True, filter=[f"type={kind}"]) for kind in INTERNALS),
             _aged("exec.cachemount", limits.keep_mounts_seconds, cap=_ALWAYS),
             _capped(limits, all=True),
         ],

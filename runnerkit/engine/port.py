@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from runnerkit.engine.pull_progress import PullProgress, registry_hint
 from runnerkit.errors import ActionError, ConnectionLostError, HostError
+from runnerkit.facts.cache import Usage, parse_usage
 from runnerkit.facts.daemon import (
     PROJECT_LABEL,
     ContainerFacts,
@@ -33,6 +34,8 @@ ANSWER_SECONDS = 20.0
 MEASURE_SECONDS = 5.0
 # The first API in which /system/df can be asked for one kind of thing alone.
 _DF_OF_ONE_TYPE = (1, 42)
+# The engine walks directories to count what is in them.
+COUNT_SECONDS = 300.0
 # The newest API whose answers are read here; older daemons are spoken to in their own version.
 NEWEST_API = (1, 45)
 UPLOAD_CHUNK = 262144
@@ -136,6 +139,43 @@ class DockerPort:
             except _FailedError:
                 found[ref] = None
         return found
+
+    def usage(self) -> Usage:
+        """What the daemon holds, record by record. Raises HostError when it does not answer."""
+        try:
+            with self._asking() as client:
+                self._limit(client, COUNT_SECONDS)
+                return parse_usage(client.df())
+        except _FailedError as error:
+            raise HostError(f"{self._transport.name}: {error}") from None
+
+    def prune_records(self, ids: Sequence[str]) -> int:
+        """Delete these records of the build cache; returns the bytes that were freed.
+
+        Those that came into use meanwhile stay. Raises ActionError with the engine's words.
+        """
+        exactly: Any = {"id": f"^({'|'.join(ids)})$"}
+        try:
+            with self._asking() as client:
+                self._limit(client, COUNT_SECONDS)
+                answer = client.prune_builds(filters=exactly, all=True)
+        except _FailedError as error:
+            raise ActionError(f"{self._transport.name}: no cache was deleted: {error}") from None
+        return int(answer.get("SpaceReclaimed") or 0)
+
+    def remove_image(self, image: str) -> None:
+        """Delete an image under all its names, and the layers that only it has.
+
+        Raises ActionError with the engine's words, also when a container has come to use it.
+        """
+        try:
+            with self._asking() as client:
+                self._limit(client, COUNT_SECONDS)
+                found: Mapping[str, Any] = client.inspect_image(image)  # type: ignore[no-untyped-call]
+                for name in found.get("RepoTags") or [image]:
+                    client.remove_image(name)
+        except _FailedError as error:
+            raise ActionError(f"{self._transport.name}: {image} stays: {error}") from None
 
     def pull(self, ref: str, on_progress: OnProgress) -> None:
         """Pull an image, with this machine's registry logins; progress is in bytes.

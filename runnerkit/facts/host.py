@@ -14,6 +14,7 @@ from ipaddress import AddressValueError, IPv4Network, NetmaskValueError, ip_addr
 
 from runnerkit.desired.addresses import AddressPool
 from runnerkit.desired.traits import DEFAULT_MTU, HostTraits
+from runnerkit.facts.cache import GcFacts
 from runnerkit.facts.daemon import DaemonFacts, DaemonUnavailable
 from runnerkit.facts.inside import InsideFacts
 from runnerkit.facts.janitor import JanitorReport, parse_janitor_report
@@ -144,6 +145,7 @@ class HostFacts:
     build_cache: BuildCache | None = None
     newest: Mapping[str, str | None] | None = None
     """Image reference to the digest its registry has now, None where it did not say."""
+    gc: GcFacts | None = None
 
 
 class FactsError(ValueError):

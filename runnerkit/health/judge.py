@@ -11,6 +11,7 @@ from runnerkit.health import (
     changes,
     dind,
     engine,
+    gc,
     hardening,
     host,
     janitor,
@@ -32,7 +33,7 @@ CHECKS: Mapping[Group, tuple[CheckFunction, ...]] = {
     Group.ENGINE: engine.CHECKS,
     Group.DIND: dind.CHECKS + network.CHECKS,
     Group.RUNNER: runner.CHECKS,
-    Group.CACHE: cache.CHECKS + janitor.CHECKS,
+    Group.CACHE: cache.CHECKS + gc.CHECKS + janitor.CHECKS,
     Group.SERVER: server.CHECKS,
     Group.SECURITY: hardening.CHECKS,
 }

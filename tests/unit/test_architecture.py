@@ -25,6 +25,7 @@ ORDER = [
     {"desired"},
     {"facts"},
     {"tuning"},
+    {"cache"},
     {"reach"},
     {"engine"},
     {"collect"},
@@ -37,6 +38,7 @@ ORDER = [
     {"tune_roads"},
     {"exporter"},
     {"lifecycle"},
+    {"cache_roads"},
     {"commands"},
     {"cli"},
     {"__main__"},
@@ -46,7 +48,7 @@ RANK = {place: rank for rank, places in enumerate(ORDER) for place in places}
 # The modules that act; every other one is pure.
 SHELL = {
     "cli", "roads", "config.loading", "change.apply", "change.archives", "change.draining",
-    "change.lock", "change.remote", "collect.probe",
+    "change.lock", "change.remote", "change.trial", "collect.probe",
     "collect.drone_api", "collect.server_probe", "engine.dial_stdio", "engine.own_docker",
     "engine.port",
     "exporter", "report.files", "report.live", "report.progress", "watching",

@@ -1,0 +1,60 @@
+"""Looking into the runner's daemon: what it holds, which GC rules it runs. Reads only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.resources import files
+
+from runnerkit.engine.port import DockerPort
+from runnerkit.errors import HostError
+from runnerkit.facts.cache import GcFacts, Usage, parse_inspect
+from runnerkit.paths import StackPaths
+from runnerkit.reach.transport import Transport
+
+ASK_SECONDS = 30.0
+
+_SCRIPTS = files("runnerkit.collect")
+GC_SCRIPT = _SCRIPTS.joinpath("gc.sh")
+PLACE_SCRIPT = _SCRIPTS.joinpath("place.sh")
+
+
+@dataclass(frozen=True)
+class Place:
+    """The data-root's disk: bytes of container logs in it, bytes free on it; None is unknown."""
+
+    logs_bytes: int | None
+    free_bytes: int | None
+
+
+def collect_gc(transport: Transport, paths: StackPaths, container: str, since: str) -> GcFacts:
+    """The rules in force in dind, and the last of its log's GC errors since then."""
+    argv = ["sh", "-s", "--", container, str(paths.docker_socket), since]
+    try:
+        completed = transport.run(argv, GC_SCRIPT.read_bytes(), timeout=ASK_SECONDS)
+    except HostError as error:
+        return GcFacts(None, error.message)
+    inspected, _, said = completed.stdout.decode(errors="replace").partition("gc errors:\n")
+    errors = tuple(line.strip() for line in said.splitlines())
+    try:
+        rules = parse_inspect(inspected)
+        return GcFacts(rules, errors=errors, one_size="Keep Bytes:" in inspected)
+    except ValueError:
+        reason = "neither dind's image nor the host has a docker buildx that could ask"
+        return GcFacts(None, reason, errors)
+
+
+def collect_usage(transport: Transport, paths: StackPaths) -> Usage:
+    """Everything in the runner's daemon. Raises HostError when it does not answer."""
+    port = DockerPort(transport, str(paths.docker_socket))
+    try:
+        return port.usage()
+    finally:
+        port.close()
+
+
+def collect_place(transport: Transport, paths: StackPaths) -> Place:
+    """The part of the disk that the daemon does not tell."""
+    completed = transport.run(["sh", "-s", "--", str(paths.data)], PLACE_SCRIPT.read_bytes())
+    numbers = [int(line) for line in completed.stdout.decode().split() if line.isdigit()]
+    logs, free = (*numbers, None, None)[:2] if len(numbers) == 2 else (None, None)
+    return Place(logs, free)
