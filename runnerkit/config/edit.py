@@ -28,7 +28,9 @@ def set_values(text: str, host: str, values: Mapping[str, Value]) -> str:
         if not isinstance(entry, dict):
             raise ConfigError(f"hosts.{host}: there is no such host to set {key} of")
         changed = _set(text, host, section, name, value)
-        settings = {**(entry.get(section) or {}), name: value}
+        # As YAML reads it: `50` is a number, and what is no scalar is refused below.
+        read = parse_yaml(f"value: {value}", "the value").get("value")
+        settings = {**(entry.get(section) or {}), name: read}
         expected = before | {"hosts": before["hosts"] | {host: entry | {section: settings}}}
         if not _reads_as(changed, expected):
             raise ConfigError(

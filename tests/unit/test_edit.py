@@ -70,6 +70,11 @@ def test_a_value_that_others_share_is_refused() -> None:
         set_values(text, "attic", {"cache.max": "1GiB"})
 
 
+def test_a_value_is_what_yaml_makes_of_it() -> None:
+    result = set_values(COMMENTED, "forge", {"cache.max": "50"})
+    assert parse_yaml(result, "it")["hosts"]["forge"]["cache"]["max"] == 50
+
+
 def test_a_host_that_is_not_there_is_named() -> None:
     with pytest.raises(ConfigError, match=r"hosts\.barn: there is no such host"):
         set_values(COMMENTED, "barn", {"cache.max": "1GiB"})
