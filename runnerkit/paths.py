@@ -31,6 +31,11 @@ class StackPaths:
         return ROOT / self.stack
 
     @property
+    def mirror_data(self) -> PurePosixPath:
+        """What the registry mirror keeps; a stack's name has no dot, so it is nobody's data."""
+        return self.data.with_name(f"{self.data.name}.mirror")
+
+    @property
     def sockets(self) -> PurePosixPath:
         """The directory that carries the inner daemon's second socket."""
         return SOCKETS / self.stack

@@ -53,6 +53,11 @@ OTHER: dict[str, Any] = {
     "docker.preload": ["golang:1.24"],
     "cache.min_free": "1GB",
     "images.keep_built": "5d",
+    "registry.mirror": True,
+    "registry.listen": "10.0.0.5:5000",
+    "registry.upstream": "https://hub.lan",
+    "registry.image": "registry:3",
+    "registry.max": "5GB",
 }
 
 

@@ -228,6 +228,20 @@ class MoveData:
 
 
 @dataclass(frozen=True)
+class RemoveService:
+    """Remove one service's container; its data stays."""
+
+    paths: StackPaths
+    service: ServiceName
+    reason: str
+
+    @property
+    def title(self) -> str:
+        """One line for the plan."""
+        return f"remove {self.service}"
+
+
+@dataclass(frozen=True)
 class Purge:
     """Delete directories for good."""
 
@@ -253,6 +267,7 @@ Action = (
     | Drain
     | StartServices
     | StopServices
+    | RemoveService
     | PreloadImage
     | MoveData
     | Purge

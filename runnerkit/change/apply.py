@@ -20,6 +20,7 @@ from runnerkit.change.actions import (
     PreloadImage,
     PullImage,
     Purge,
+    RemoveService,
     RestoreFiles,
     StartDocker,
     StartServices,
@@ -147,6 +148,9 @@ class Executor:
                 remote.script("stop_stack", str(paths.directory), doing="stop the stack")
             case MoveData() as move:
                 self._move(move)
+            case RemoveService(paths=paths, service=service):
+                doing = f"remove {service}"
+                remote.script("remove_service", str(paths.directory), service, doing=doing)
             case ClearUp(begun=begun):
                 self._clear_up(begun)
             case Purge(places=places):

@@ -19,6 +19,7 @@ from runnerkit.change.actions import (
     MoveData,
     PreloadImage,
     PullImage,
+    RemoveService,
     StartDocker,
     StartServices,
     StopServices,
@@ -33,8 +34,8 @@ from runnerkit.config.image_ref import familiar
 from runnerkit.desired.hardening import Weakness
 from runnerkit.desired.state import (
     DIND,
+    MIRROR,
     RUNNER,
-    SERVICES,
     DesiredState,
     ManagedFile,
     ServiceName,
@@ -85,7 +86,8 @@ def diff(desired: DesiredState, facts: HostFacts, *, move_data: bool = False) ->
     if old := data_to_move(desired, facts):
         reason = "docker.data changed"
         actions += [StopServices(desired.paths, reason), MoveData(desired.paths, old, reason)]
-        starting = (StartServices(desired.paths, SERVICES, desired.health_seconds, reason),)
+        everything = tuple(desired.services)
+        starting = (StartServices(desired.paths, everything, desired.health_seconds, reason),)
     actions += _files(desired, facts)
     actions += starting
     actions += _preload(desired, facts)
@@ -181,17 +183,26 @@ def _services(
     desired: DesiredState, facts: HostFacts
 ) -> tuple[tuple[Action, ...], tuple[Action, ...]]:
     """What comes before the files are switched, and what comes after."""
-    problems = {name: service_problem(desired, facts, name) for name in SERVICES}
-    needed = tuple(name for name in SERVICES if problems[name])
+    problems = {name: service_problem(desired, facts, name) for name in desired.services}
+    needed = tuple(name for name in desired.services if problems[name])
+    removing = _leftover(desired, facts)
     if not needed:
-        return (), ()
+        return (), removing
     reason = "; ".join(text for text in problems.values() if text)
     disturbs_builds = bool({DIND, RUNNER} & set(needed))
     draining = drain_action(desired, facts, reason) if disturbs_builds else ()
     if draining:
-        needed = SERVICES  # a drained runner has to be started again, whatever else is needed
+        # A drained runner has to be started again, whatever else is needed.
+        needed = tuple(desired.services)
     start = StartServices(desired.paths, needed, desired.health_seconds, reason)
-    return draining, (start,)
+    return draining, (start, *removing)
+
+
+def _leftover(desired: DesiredState, facts: HostFacts) -> tuple[RemoveService, ...]:
+    """The mirror that is no longer wanted."""
+    if MIRROR in desired.services or find_container(facts, MIRROR) is None:
+        return ()
+    return (RemoveService(desired.paths, MIRROR, "registry.mirror is off"),)
 
 
 def clear_up(desired: DesiredState, facts: HostFacts) -> tuple[ClearUp, ...]:

@@ -22,7 +22,7 @@ from runnerkit.change.plan import (
 )
 from runnerkit.change.stages import running_steps
 from runnerkit.config.image_ref import familiar
-from runnerkit.desired.state import SERVICES, DesiredState
+from runnerkit.desired.state import DesiredState
 from runnerkit.facts.daemon import DaemonFacts
 from runnerkit.facts.host import HostFacts
 
@@ -45,7 +45,7 @@ def switch_plan(desired: DesiredState, facts: HostFacts) -> Plan:
     changes = diff(desired, facts)
     if changes.blockers:
         return changes
-    moved = [name for name in SERVICES if _runs_another_image(desired, facts, name)]
+    moved = [name for name in desired.services if _runs_another_image(desired, facts, name)]
     services = [action for action in changes.actions if isinstance(action, StartServices)]
     files = [a for a in changes.actions if isinstance(a, MakeDirectory | WriteFile)]
     if not moved and not services and not files:

@@ -140,7 +140,9 @@ def down(
     chosen = one(loaded, host)
     with changing(chosen, access, owner("down"), progress, lock_wait=patience) as change:
         paths = change.survey.desired.paths
-        places = tuple(str(place) for place in (paths.directory, paths.data, paths.sockets))
+        places = tuple(
+            str(place) for place in (paths.directory, paths.data, paths.mirror_data, paths.sockets)
+        )
         question = f"Stop the runner on {host}?"
         if purge:
             question = f"Stop the runner on {host} and delete {', '.join(places)} for good?"

@@ -26,7 +26,7 @@ from runnerkit.errors import RunnerkitError
 def logs(
     host: HostArgument,
     service: Annotated[
-        Literal["dind", "runner", "janitor"], typer.Argument(help="Whose log.")
+        Literal["dind", "runner", "janitor", "mirror"], typer.Argument(help="Whose log.")
     ] = "runner",
     config: ConfigOption = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as it grows.")] = False,

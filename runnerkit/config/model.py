@@ -20,6 +20,7 @@ from runnerkit.config.values import (
     HostName,
     ImageRef,
     LabelKey,
+    Listen,
     LocalPath,
     Mtu,
     Name,
@@ -227,6 +228,24 @@ class ImageSettings(Model):
     )
 
 
+class RegistrySettings(Model):
+    """A registry of the host's own."""
+
+    mirror: Flag = Field(False, description="Run a pull-through mirror of Docker Hub for dind.")
+    listen: Listen | None = Field(
+        None,
+        description="Where other hosts reach the mirror, e.g. 10.0.0.5:5000; without it only "
+        "this host's dind does.",
+    )
+    upstream: Url = Field(
+        "https://registry-1.docker.io", description="What the mirror fetches from."
+    )
+    image: ImageRef = Field("registry:2", description="The mirror's image.")
+    max: Annotated[ByteSize, bounded("1MiB", hint="20 is 20 bytes; write 20GB")] = Field(
+        ByteSize(20 << 30), description="Size at which the mirror is emptied."
+    )
+
+
 class SharedSettings(Model):
     """What may stand at the top, below defaults or in a host; the innermost wins."""
 
@@ -264,6 +283,7 @@ class HostSettings(SharedSettings):
     docker: DockerSettings = Field(DockerSettings(), description="The runner's Docker daemon.")
     cache: CacheSettings = Field(CacheSettings(), description="The build cache.")
     images: ImageSettings = Field(ImageSettings(), description="Images.")
+    registry: RegistrySettings = Field(RegistrySettings(), description="The registry mirror.")
 
 
 class HostEntry(HostSettings):

@@ -311,6 +311,13 @@ LabelKey = Annotated[str, Strict, Pattern(r"[^,:\s]+", "a label without commas, 
 VariableName = Annotated[
     str, Strict, Pattern(r"[A-Za-z_][A-Za-z0-9_]*", "a variable name such as GOPROXY")
 ]
+Listen = Annotated[
+    str,
+    Strict,
+    Pattern(
+        r"(?:[0-9]{1,3}\.){3}[0-9]{1,3}:[0-9]{1,5}", "an address and a port such as 10.0.0.5:5000"
+    ),
+]
 StackName = Annotated[
     str,
     Strict,

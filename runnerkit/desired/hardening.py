@@ -15,6 +15,8 @@ SOCKETS = ("/var/run/docker.sock", "/run/docker.sock")
 # What must stay out of every container of the stack, dind included.
 HOST_PLACES = ("/", "/boot", "/dev", "/etc", "/lib", "/proc", "/run", "/sys", "/usr", "/var/run")
 NEEDS_PRIVILEGE = "dind"
+# The registry mirror listens where registry.listen says, and on loopback without it.
+MAY_PUBLISH = "mirror"
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ def isolation_weaknesses(service: str, found: Isolation) -> Iterator[Weakness]:
         hint = "put compose.yml back with `runnerkit up`"
         return Weakness(service, problem, hint, benchmark, risk=True)
 
-    if found.publishes:
+    if found.publishes and service != MAY_PUBLISH:
         yield risk("publishes a port", "5.8")
     if any(mount in SOCKETS for mount in found.mounts):
         yield risk("has the host's Docker socket: whoever is in it is root here", "5.31")

@@ -16,6 +16,10 @@ from runnerkit.secret import Secret
 
 # Percentages need the size of the disk; where it is not known (render --offline) this stands in.
 ASSUMED_DATA_DISK_BYTES = 100 << 30
+# How dind reaches the mirror: by the service's name in compose.yml.
+MIRROR_URL = "http://mirror:5000"
+# A mirror without an address of its own gets some port there that nobody is told about.
+LOOPBACK = "127.0.0.1:"
 
 
 def cache_limits(host: HostConfig, traits: HostTraits) -> CacheLimits:
@@ -56,10 +60,12 @@ def daemon_options(host: HostConfig, traits: HostTraits) -> dict[str, Any]:
     # Inside dind resolv.conf names Docker's own resolver on loopback; builds cannot use that and
     # would fall back to a public one, blind to the names of the home network.
     nameservers = [str(server) for server in docker.dns] or list(traits.nameservers)
+    # The nearest first; an engine asks the next one when a mirror cannot help.
+    mirrors = [*([MIRROR_URL] if host.registry.mirror else []), *docker.mirrors]
     optional = {
         "dns": nameservers,
-        "insecure-registries": _insecure(docker.insecure_registries, docker.mirrors),
-        "registry-mirrors": list(docker.mirrors),
+        "insecure-registries": _insecure(docker.insecure_registries, mirrors),
+        "registry-mirrors": mirrors,
         "storage-driver": docker.storage_driver,
     }
     return options | {key: value for key, value in optional.items() if value}
@@ -105,6 +111,7 @@ def runner_settings(host: HostConfig, traits: HostTraits, secret: Secret) -> dic
 def compose_settings(host: HostConfig, traits: HostTraits, paths: StackPaths) -> dict[str, str]:
     """What compose.yml interpolates, without the digests. No secret."""
     docker = host.docker
+    registry = host.registry
     return {
         "COMPOSE_PROJECT_NAME": paths.project,
         "COMPOSE_FILE": "compose.yml",
@@ -123,6 +130,12 @@ def compose_settings(host: HostConfig, traits: HostTraits, paths: StackPaths) ->
         "LOG_MAX_SIZE": f"{int(docker.log_max_size)}b",
         "RUNNER_IMAGE": str(host.runner.image),
         "RUNNER_STOP_GRACE": f"{int(host.runner.drain_timeout)}s",
+        "MIRROR_DATA": str(paths.mirror_data),
+        "MIRROR_IMAGE": str(registry.image),
+        "MIRROR_LISTEN": registry.listen or LOOPBACK,
+        "MIRROR_MAX_KIB": str(int(registry.max) // 1024),
+        "MIRROR_UPSTREAM": str(registry.upstream),
+        **({"COMPOSE_PROFILES": "mirror"} if registry.mirror else {}),
     }
 
 

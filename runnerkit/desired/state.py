@@ -29,11 +29,11 @@ from runnerkit.paths import (
 )
 from runnerkit.secret import Secret
 
-ServiceName = Literal["dind", "runner", "janitor"]
+ServiceName = Literal["dind", "runner", "janitor", "mirror"]
 DIND: ServiceName = "dind"
 RUNNER: ServiceName = "runner"
 JANITOR: ServiceName = "janitor"
-SERVICES = (DIND, RUNNER, JANITOR)
+MIRROR: ServiceName = "mirror"
 
 
 @dataclass(frozen=True)
@@ -99,6 +99,14 @@ def build(host: HostConfig, secret: Secret, traits: HostTraits, shipped: Shipped
         RUNNER: _slow_digest(_digest(services[RUNNER], base, runner)),
         JANITOR: _digest(services[JANITOR], base, shipped.janitor),
     }
+    images: dict[ServiceName, str] = {
+        DIND: base["DIND_IMAGE"],
+        RUNNER: base["RUNNER_IMAGE"],
+        JANITOR: base["DIND_IMAGE"],
+    }
+    if host.registry.mirror:
+        digests[MIRROR] = _digest(services[MIRROR], base, b"")
+        images[MIRROR] = base["MIRROR_IMAGE"]
     labels = {f"{name.upper()}_DIGEST": digest for name, digest in digests.items()}
     env = compose_env(base | labels)
     return DesiredState(
@@ -113,11 +121,7 @@ def build(host: HostConfig, secret: Secret, traits: HostTraits, shipped: Shipped
             ManagedFile(JANITOR_FILE, shipped.janitor, 0o644),
         ),
         services=digests,
-        images={
-            DIND: base["DIND_IMAGE"],
-            RUNNER: base["RUNNER_IMAGE"],
-            JANITOR: base["DIND_IMAGE"],
-        },
+        images=images,
         preload=tuple(str(image) for image in host.docker.preload),
         load_from=host.images.load,
         docker_source=host.docker.source,

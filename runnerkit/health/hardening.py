@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from runnerkit.change.plan import find_container
 from runnerkit.desired.hardening import Weakness, isolation_weaknesses
-from runnerkit.desired.state import SERVICES
 from runnerkit.health.model import Case, Finding, fail, ok, skip, unknown, warn
 
 
@@ -12,7 +11,7 @@ def isolation(case: Case) -> Finding:
     """Each container is walled off as it should be, by the engine's own account."""
     found: list[Weakness] = []
     asked = 0
-    for service in SERVICES:
+    for service in case.desired.services:
         container = find_container(case.facts, service)
         if container is None:
             continue

@@ -5,7 +5,6 @@ from __future__ import annotations
 from runnerkit.change.manifest import read_manifest
 from runnerkit.change.packages import ARCHITECTURES
 from runnerkit.change.plan import DIRECTORY_MODE, find_container
-from runnerkit.desired.state import SERVICES
 from runnerkit.facts.daemon import DaemonFacts
 from runnerkit.facts.host import Disk
 from runnerkit.health.model import Case, Finding, fail, ok, skip, unknown, warn
@@ -185,7 +184,7 @@ def drift(case: Case) -> Finding:
         return skip("not set up")
     wanted = {file.name: file.sha256 for file in case.desired.files}
     pending = [name for name, digest in wanted.items() if manifest.files.get(name) != digest]
-    for service in SERVICES:
+    for service in case.desired.services:
         container = find_container(case.facts, service)
         label = container.labels.get(DIGEST_LABEL) if container else None
         if container and label != case.desired.services[service] and not pending:

@@ -15,6 +15,7 @@ from runnerkit.health import (
     hardening,
     host,
     janitor,
+    mirror,
     network,
     runner,
     server,
@@ -33,7 +34,7 @@ CHECKS: Mapping[Group, tuple[CheckFunction, ...]] = {
     Group.ENGINE: engine.CHECKS,
     Group.DIND: dind.CHECKS + network.CHECKS,
     Group.RUNNER: runner.CHECKS,
-    Group.CACHE: cache.CHECKS + gc.CHECKS + janitor.CHECKS,
+    Group.CACHE: cache.CHECKS + gc.CHECKS + janitor.CHECKS + mirror.CHECKS,
     Group.SERVER: server.CHECKS,
     Group.SECURITY: hardening.CHECKS,
 }
@@ -43,6 +44,7 @@ SETTLING = frozenset(
     check_id(check)
     for check in (
         dind.dind, dind.dind_api, runner.runner, runner.polling, janitor.janitor, janitor.clean_up,
+        mirror.registry_mirror,
     )
 )  # fmt: skip
 

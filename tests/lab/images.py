@@ -102,6 +102,14 @@ IMAGES = (
         cmd=["sh"],
     ),
     Image(
+        names=("registry:2", "registry:latest"),
+        top=recipes.REGISTRY,
+        entrypoint=["registry"],
+        cmd=["serve", "/etc/docker/registry/config.yml"],
+        volumes=["/var/lib/registry"],
+        exposed=["5000/tcp"],
+    ),
+    Image(
         names=("drone/git:latest",),
         top=recipes.DRONE_GIT,
         entrypoint=["/usr/local/bin/clone"],

@@ -102,6 +102,17 @@ POSTGRES = Recipe(
     ),
     files=((SCRIPTS / "postgres-entrypoint.sh", "/usr/local/bin/docker-entrypoint.sh"),),
 )
+REGISTRY = Recipe(
+    "registry",
+    TRIXIE,
+    packages=("docker-registry", "wget"),
+    after=(
+        "ln -s /usr/bin/docker-registry /usr/bin/registry;"
+        " mkdir -p /etc/docker/registry /var/lib/registry;"
+        " printf 'version: 0.1\\nstorage: {filesystem: {rootdirectory: /var/lib/registry}}\\n"
+        'http: {addr: ":5000"}\\n\' >/etc/docker/registry/config.yml'
+    ),
+)
 GIT = Recipe("git", TRIXIE, packages=("git",))
 DRONE_GIT = Recipe("drone-git", GIT, files=((DRONE / "clone", "/usr/local/bin/clone"),))
 PYTHON = Recipe("python", TRIXIE, packages=("python3", "python3-docker", "python3-yaml", "wget"))

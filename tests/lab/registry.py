@@ -36,7 +36,7 @@ class Registry:
         """The registry's own configuration file, as JSON, which is YAML."""
         content = {
             "version": 0.1,
-            "log": {"level": "warn", "accesslog": {"disabled": True}},
+            "log": {"level": "warn", "accesslog": {"disabled": False}},
             "storage": {
                 "filesystem": {"rootdirectory": str(self.root)},
                 "delete": {"enabled": True},

@@ -12,7 +12,7 @@ from runnerkit.config.effective import Config
 from runnerkit.config.loading import load
 from runnerkit.desired.hardening import isolation_of
 from runnerkit.desired.shipped import shipped_files
-from runnerkit.desired.state import SERVICES, DesiredState, build
+from runnerkit.desired.state import DesiredState, build
 from runnerkit.facts.daemon import ContainerFacts, DaemonFacts, Mount
 from runnerkit.facts.host import (
     BuildCache,
@@ -148,7 +148,7 @@ def converged(desired: DesiredState) -> HostFacts:
             janitor=JanitorReport(NOW - 60, 0, 0),
         ),
         outer=outer_daemon(
-            containers=tuple(container(name, desired) for name in SERVICES),
+            containers=tuple(container(name, desired) for name in desired.services),
             images=dict.fromkeys(desired.images.values(), "sha256:1"),
         ),
         inner=outer_daemon(

@@ -7,7 +7,7 @@ import pytest
 
 from runnerkit.change.actions import Drain, MoveData, StartServices, StopServices, WriteManifest
 from runnerkit.change.plan import diff
-from runnerkit.desired.state import SERVICES, DesiredState
+from runnerkit.desired.state import DesiredState
 from runnerkit.facts.daemon import DaemonFacts
 from runnerkit.facts.host import HostFacts
 from tests.unit.builders import converged, desired_for, outer_daemon, with_docker
@@ -36,7 +36,7 @@ def test_a_move_drains_stops_moves_and_starts_everything(tmp_path: Path) -> None
     order = [kinds.index(kind) for kind in (Drain, StopServices, MoveData, WriteManifest)]
     assert order == sorted(order)
     assert isinstance(plan.actions[-1], StartServices)
-    assert plan.actions[-1].services == SERVICES
+    assert plan.actions[-1].services == ("dind", "runner", "janitor")
 
 
 def test_nothing_is_written_over_data_that_is_there(tmp_path: Path) -> None:

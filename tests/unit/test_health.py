@@ -265,7 +265,7 @@ FAULTS: list[tuple[str, Status, Step, str]] = [
 # They need another configuration, or have their own tests below.
 ELSEWHERE = {
     "reachable", "change", "mirror", "selection", "gc-policy", "gc-errors", "hardening",
-    "isolation",
+    "isolation", "registry-mirror",
 }  # fmt: skip
 
 
