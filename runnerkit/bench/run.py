@@ -125,7 +125,7 @@ def prepared(
     try:
         yield Bench(transport, paths, folder, project.changed, image, registry)
     finally:
-        _run(transport, "clear_up", folder, *sockets, TAG)
+        _run(transport, "clear_up", folder, *sockets)
 
 
 def _run(transport: Transport, name: str, *arguments: str, stdin: bytes = b"") -> str:

@@ -195,7 +195,7 @@ def test_every_way_is_measured_on_the_right_daemon_and_cleared_away(tmp_path: Pa
     assert by_name[THROW_AWAY.name] == (folder, "docker:28-dind", "new.go", tag)
     assert "--cache-from=type=registry,ref=lan:5000/c" in by_name[REGISTRY.name]
     assert host.calls[-1] == (
-        folder, "/run/runnerkit/main/docker.sock", "/var/run/docker.sock", tag,
+        folder, "/run/runnerkit/main/docker.sock", "/var/run/docker.sock",
     )  # fmt: skip
     with tarfile.open(fileobj=BytesIO(host.archive)) as archive:
         assert set(archive.getnames()) == {
@@ -215,7 +215,7 @@ def test_a_build_that_fails_says_why_and_is_cleared_away(tmp_path: Path) -> None
         prepared(host, PATHS, found, "docker:28-dind", {}) as ready,  # type: ignore[arg-type]
     ):
         ready.seconds(RUNNER)
-    assert len(host.calls[-1]) == 4
+    assert len(host.calls[-1]) == 3
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,9 @@
-# Arguments: the folder, the runner's socket, the host's, the tag. Removes the images and what the
+# Arguments: the folder, the runner's socket, the host's. Removes the images and what the
 # comparison added to the build caches; a record that another one needs goes in a later pass.
-folder=$1 runner=$2 host=$3 tag=$4
+folder=$1 runner=$2 host=$3
 forget() {
-    docker -H "unix://$2" image rm --force "$tag" >/dev/null 2>&1 || true
+    docker -H "unix://$2" image ls --quiet --filter label=runnerkit.bench | sort -u |
+        while read -r image; do docker -H "unix://$2" image rm --force "$image" >/dev/null; done
     for _ in 1 2 3 4 5; do
         added=$(cache_ids "$2" | comm -13 "$folder/$1.before" - | grep . || true)
         [ -n "$added" ] || break

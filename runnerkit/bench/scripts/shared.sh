@@ -8,7 +8,7 @@ build() {
     # One empty line more is a change for every cache and for hardly any compiler.
     if [ -n "$changed" ]; then echo >>"$folder/context/$changed"; fi
     if ! docker -H "unix://$socket" buildx build --progress plain --file "$folder/$dockerfile" \
-        --tag "$tag" "$@" "$folder/context" >"$folder/log" 2>&1; then
+        --label runnerkit.bench= --tag "$tag" "$@" "$folder/context" >"$folder/log" 2>&1; then
         tail -n 5 "$folder/log" >&2
         exit 1
     fi
