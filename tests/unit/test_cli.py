@@ -34,9 +34,14 @@ class Answer:
     err: str
 
 
-def kit(folder: Path, *arguments: str, secret: str | None = "s3cret-value") -> Answer:
+def alone(folder: Path) -> dict[str, str]:
+    """The environment of somebody who has nothing but `folder`."""
     environment = {key: value for key, value in os.environ.items() if key != "RUNNERKIT_CONFIG"}
-    environment |= {"HOME": str(folder), "XDG_CONFIG_HOME": str(folder / "xdg")}
+    return environment | {"HOME": str(folder), "XDG_CONFIG_HOME": str(folder / "xdg")}
+
+
+def kit(folder: Path, *arguments: str, secret: str | None = "s3cret-value") -> Answer:
+    environment = alone(folder)
     if secret is not None:
         environment["TEST_SECRET"] = secret
     done = subprocess.run(
@@ -161,6 +166,7 @@ def test_init_asks_on_a_terminal_and_tells_what_is_missing_elsewhere(tmp_path: P
     done = subprocess.run(
         [sys.executable, "-m", "runnerkit", "init"],
         cwd=tmp_path,
+        env=alone(tmp_path),
         stdin=terminal,
         capture_output=True,
         text=True,
