@@ -19,6 +19,7 @@ from runnerkit.report.role import argument_specs_file, config_template, defaults
 from runnerkit.secret import Secret
 
 ALWAYS = "Always this."
+OF_THE_HOST = {"RUNNER_ARCH": "The host's architecture, by Docker's name for it."}
 
 # Another value for every key of a host that shapes the stack's env files.
 OTHER: dict[str, Any] = {
@@ -126,7 +127,7 @@ def variables_table() -> str:
         value = "…" if name == "DRONE_RPC_SECRET" else plain[file].get(name)
         shown = f"`{value}`" if value else "empty" if value == "" else "not set"
         named = ", ".join(f"`{key}`" for key in behind)
-        meaning = fields[behind[-1]].description if behind else ALWAYS
+        meaning = fields[behind[-1]].description if behind else OF_THE_HOST.get(name, ALWAYS)
         rows.append(f"| `{file}` | `{name}` | {shown} | {named} | {meaning} |")
     rows += [f"| `{ENV_FILE}` | `{name}` | not set | | {text} |" for name, text in _labels()]
     return "\n".join(rows)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from runnerkit.desired.traits import ARCHITECTURES
 from runnerkit.facts.daemon import DaemonFacts
 from runnerkit.facts.host import HostFacts, SystemFacts
 
@@ -21,8 +22,6 @@ _DISTRO = {
     ("ubuntu", "24.04"): ("docker.io", "docker-compose-v2"),
 }
 _OFFICIAL_ONLY = {("debian", "12")}
-
-ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm"}
 
 
 @dataclass(frozen=True)

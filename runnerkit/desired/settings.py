@@ -128,6 +128,7 @@ def compose_settings(host: HostConfig, traits: HostTraits, paths: StackPaths) ->
         "HOST_MTU": str(mtu(host, traits)),
         "LOG_MAX_FILE": str(docker.log_max_file),
         "LOG_MAX_SIZE": f"{int(docker.log_max_size)}b",
+        "RUNNER_ARCH": host.runner.env.get("DRONE_PLATFORM_ARCH") or traits.arch,
         "RUNNER_IMAGE": str(host.runner.image),
         "RUNNER_STOP_GRACE": f"{int(host.runner.drain_timeout)}s",
         "MIRROR_DATA": str(paths.mirror_data),

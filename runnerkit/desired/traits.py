@@ -9,6 +9,9 @@ from runnerkit.desired.addresses import AddressPool
 
 DEFAULT_MTU = 1500
 
+# What `uname -m` says, and what Docker and Drone call it.
+ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm"}
+
 
 @dataclass(frozen=True)
 class HostTraits:
@@ -16,7 +19,8 @@ class HostTraits:
 
     `data_disk_bytes` is the size of the filesystem that will hold the data-root; None is
     unknown. `occupied` are IPv4 ranges that the host routes to or gave to its own Docker
-    networks. `current_pools` are those in force in an existing daemon.json.
+    networks. `current_pools` are those in force in an existing daemon.json. `arch` is the
+    architecture by Docker's name for it.
     """
 
     mtu: int = DEFAULT_MTU
@@ -24,6 +28,7 @@ class HostTraits:
     occupied: tuple[IPv4Network, ...] = ()
     nameservers: tuple[str, ...] = ()
     current_pools: tuple[AddressPool, ...] = ()
+    arch: str = "amd64"
 
 
 UNKNOWN_HOST = HostTraits()

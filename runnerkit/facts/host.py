@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from ipaddress import AddressValueError, IPv4Network, NetmaskValueError, ip_address, ip_network
 
 from runnerkit.desired.addresses import AddressPool
-from runnerkit.desired.traits import DEFAULT_MTU, HostTraits
+from runnerkit.desired.traits import ARCHITECTURES, DEFAULT_MTU, HostTraits
 from runnerkit.facts.cache import GcFacts
 from runnerkit.facts.daemon import DaemonFacts, DaemonUnavailable
 from runnerkit.facts.inside import InsideFacts
@@ -218,6 +218,7 @@ def traits_of(facts: HostFacts) -> HostTraits:
         occupied=tuple(occupied),
         nameservers=facts.system.nameservers,
         current_pools=_current_pools(facts.system.file(DAEMON_FILE)),
+        arch=ARCHITECTURES.get(facts.system.arch, "amd64"),
     )
 
 

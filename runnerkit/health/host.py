@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from runnerkit.change.manifest import read_manifest
-from runnerkit.change.packages import ARCHITECTURES
 from runnerkit.change.plan import DIRECTORY_MODE, find_container
+from runnerkit.desired.traits import ARCHITECTURES
 from runnerkit.facts.daemon import DaemonFacts
 from runnerkit.facts.host import Disk
 from runnerkit.health.model import Case, Finding, fail, ok, skip, unknown, warn

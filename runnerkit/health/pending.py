@@ -11,14 +11,13 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from runnerkit.config.effective import HostConfig, LimitSettings
+from runnerkit.desired.traits import ARCHITECTURES
 from runnerkit.facts.queue import RUNNING, Build, Queue, Stage
 from runnerkit.health.limits import refusal
 from runnerkit.health.model import HealthReport, Status
 
 # A host with one of these red takes no work; the others make builds fail, not wait.
 NEEDED_TO_POLL = ("reachable", "engine", "dind", "dind-api", "runner", "server", "polling")
-
-ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "armv6l": "arm"}
 
 
 class Step(IntEnum):

@@ -4,8 +4,11 @@ from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 
-from runnerkit.desired.settings import daemon_options, runner_settings
+import pytest
+
+from runnerkit.desired.settings import compose_settings, daemon_options, runner_settings
 from runnerkit.desired.traits import HostTraits
+from runnerkit.paths import stack_paths
 from tests.unit.builders import SECRET, config_of
 
 
@@ -53,3 +56,14 @@ def test_a_server_below_a_path_keeps_it(tmp_path: Path) -> None:
     found = runner_settings(host, HostTraits(), SECRET)
     assert found["DRONE_RPC_PROTO"] == "https"
     assert found["DRONE_RPC_HOST"] == "ci.example.com:8443/drone"
+
+
+@pytest.mark.parametrize(
+    ("env", "expected"), [({}, "arm64"), ({"DRONE_PLATFORM_ARCH": "arm"}, "arm")]
+)
+def test_the_runner_asks_for_builds_of_its_hosts_architecture(
+    env: dict[str, str], expected: str, tmp_path: Path
+) -> None:
+    [host] = config_of(tmp_path, runner={"env": env}).hosts
+    settings = compose_settings(host, HostTraits(arch="arm64"), stack_paths("main", "/data"))
+    assert settings["RUNNER_ARCH"] == expected
