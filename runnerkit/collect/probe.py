@@ -125,7 +125,7 @@ def _inner(transport: Transport, paths: StackPaths) -> Daemon:
         port.close()
 
 
-def _build_cache(transport: Transport, paths: StackPaths) -> BuildCache:
+def _build_cache(transport: Transport, paths: StackPaths) -> BuildCache | None:
     port = DockerPort(transport, str(paths.docker_socket))
     try:
         return port.build_cache()

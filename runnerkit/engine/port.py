@@ -110,13 +110,17 @@ class DockerPort:
         found = client.containers(filters={"volume": data})
         return [name.removeprefix("/") for item in found for name in item.get("Names") or ()]
 
-    def build_cache(self) -> BuildCache:
-        """How much BuildKit keeps. A daemon that does not tell is a value."""
+    def build_cache(self) -> BuildCache | None:
+        """How much BuildKit keeps. A daemon that does not tell is a value.
+
+        None for engines before 23: they tell it only by measuring all images, too, which takes
+        too long for a look at many hosts.
+        """
         try:
             with self._asking() as client:
                 version = client.api_version
                 if tuple(int(part) for part in version.split(".")) < _DF_OF_ONE_TYPE:
-                    return BuildCache(unknown="the engine tells it only by measuring everything")
+                    return None
                 self._limit(client, MEASURE_SECONDS)
                 url = f"{client.base_url}/v{version}/system/df"
                 said = client.get(url, params={"type": "build-cache"}).json()

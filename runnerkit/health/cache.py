@@ -18,7 +18,7 @@ def cache_use(case: Case) -> Finding:
         return skip("the runner's daemon does not answer")
     cache = case.facts.build_cache
     if cache is None:
-        return skip("not measured")
+        return skip("not measured: costly on this engine; `runnerkit cache show` does it")
     if cache.unknown:
         return unknown("the cache could not be measured", cache.unknown)
     ceiling = settings.cache_limits(case.desired.config, traits_of(case.facts)).max_bytes
