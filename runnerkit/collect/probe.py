@@ -33,6 +33,8 @@ FACTS_SCRIPT = files("runnerkit.collect").joinpath("facts.sh")
 INSIDE_SCRIPT = files("runnerkit.collect").joinpath("inside.sh")
 INSIDE_SECONDS = 30.0
 RUNNER_LOG_LINES = 50
+# Everything there is to ask, all at the same time: one below the sessions that sshd allows (10).
+MOST_AT_ONCE = 9
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ def collect(
 
     Raises HostError when the host cannot run the script, ConnectionLostError when it goes away.
     """
-    with ThreadPoolExecutor(max_workers=6) as pool:
+    with ThreadPoolExecutor(max_workers=MOST_AT_ONCE) as pool:
         system = pool.submit(_system, host, transport, paths)
         outer = pool.submit(_outer, transport, paths)
         inner = pool.submit(_inner, transport, paths)
@@ -66,6 +68,7 @@ def collect(
         log = pool.submit(_runner_log, transport, runner)
         answer = pool.submit(ask_server, transport, runner, inquiry.login) if inquiry else None
         newest = pool.submit(_newest, transport, inquiry.newest) if inquiry else None
+        gc = pool.submit(_gc, transport, paths, dind) if inquiry else None
         facts, asked = system.result()
         inside: Future[InsideFacts | None] | None = None
         if inquiry:
@@ -79,7 +82,6 @@ def collect(
                 *_targets(inquiry, facts.nameservers),
             ]
             inside = pool.submit(_inside, transport, words)
-        gc = pool.submit(_gc, transport, paths, dind) if inquiry else None
         return HostFacts(
             system=facts,
             outer=outer.result(),
