@@ -33,7 +33,7 @@ demo: $(VENV)/.ready
 test: lint unit e2e
 
 unit: $(VENV)/.ready /usr/sbin/sshd
-	$(BIN)/python -m pytest -m "not lab and not soak"
+	$(BIN)/python -m pytest -m "not lab and not soak" -n 2
 
 e2e: $(VENV)/.ready $(ANSIBLE)
 	$(BIN)/python -m tests.lab prepare
