@@ -128,7 +128,7 @@ def carry_out_move(move: Move, progress: Progress, *, force: bool = False) -> He
     try:
         executor.execute(switch, force=force)
         report = wait_until_well(found, progress)
-        _insist(report)
+        insist(report)
     except StillRunningError:  # nothing was switched, and waiting can go on
         raise
     except ActionError as failure:
@@ -146,7 +146,7 @@ def _went_back(move: Move, failure: ActionError, progress: Progress) -> ActionEr
         plan = _patience(plan, IDLE_SECONDS)
     try:
         move.change.executor.execute(plan, force=is_idle(found.facts))
-        _insist(wait_until_well(found, progress))
+        insist(wait_until_well(found, progress))
     except ActionError as again:
         return ActionError(
             f"{failure.message}\ngoing back to generation {number} failed, too: {again.message}",
@@ -168,7 +168,7 @@ def _patience(plan: Plan, seconds: int) -> Plan:
     )
 
 
-def _insist(report: HealthReport) -> None:
+def insist(report: HealthReport) -> None:
     """Raise ActionError for a runner or a daemon that did not come up."""
     broken = [
         f"{check.id} {check.summary}"

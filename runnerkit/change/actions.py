@@ -6,6 +6,7 @@ import difflib
 from dataclasses import dataclass
 from pathlib import Path
 
+from runnerkit.change.export_file import ExportHead
 from runnerkit.change.journal import Begun
 from runnerkit.change.manifest import Manifest
 from runnerkit.change.packages import Installation
@@ -228,6 +229,67 @@ class MoveData:
 
 
 @dataclass(frozen=True)
+class HaltServices:
+    """`docker compose stop`: containers stay, to be started again soon."""
+
+    paths: StackPaths
+    reason: str
+    title: str = "halt the services"
+
+
+@dataclass(frozen=True)
+class ExportData:
+    """Copy the data-root of halted services to a file of this machine."""
+
+    paths: StackPaths
+    file: Path
+    head: ExportHead
+    reason: str
+
+    @property
+    def title(self) -> str:
+        """One line for the plan."""
+        return f"copy {self.paths.data} to {self.file}"
+
+
+@dataclass(frozen=True)
+class UnpackData:
+    """Unpack an export beside the data-root, which goes on being used."""
+
+    paths: StackPaths
+    file: Path
+    head: ExportHead
+    reason: str
+
+    @property
+    def title(self) -> str:
+        """One line for the plan."""
+        return f"unpack {self.file} beside {self.paths.data}"
+
+
+@dataclass(frozen=True)
+class SwapData:
+    """Put what was unpacked in place of the data-root of halted services, and keep that one."""
+
+    paths: StackPaths
+    reason: str
+
+    @property
+    def title(self) -> str:
+        """One line for the plan."""
+        return f"put the unpacked data in place of {self.paths.data}"
+
+
+@dataclass(frozen=True)
+class RestoreData:
+    """Take a SwapData back, as far as it came; what was unpacked is deleted."""
+
+    paths: StackPaths
+    reason: str
+    title: str = "put the former data back"
+
+
+@dataclass(frozen=True)
 class RemoveService:
     """Remove one service's container; its data stays."""
 
@@ -270,5 +332,10 @@ Action = (
     | RemoveService
     | PreloadImage
     | MoveData
+    | HaltServices
+    | ExportData
+    | UnpackData
+    | SwapData
+    | RestoreData
     | Purge
 )

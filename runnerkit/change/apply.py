@@ -13,6 +13,8 @@ from runnerkit.change.actions import (
     Action,
     ClearUp,
     Drain,
+    ExportData,
+    HaltServices,
     InstallDocker,
     LoadImages,
     MakeDirectory,
@@ -21,14 +23,18 @@ from runnerkit.change.actions import (
     PullImage,
     Purge,
     RemoveService,
+    RestoreData,
     RestoreFiles,
     StartDocker,
     StartServices,
     StopServices,
+    SwapData,
+    UnpackData,
     WriteFile,
     WriteManifest,
 )
 from runnerkit.change.archives import choose_archives
+from runnerkit.change.copying import export_data, unpack_data
 from runnerkit.change.draining import drain
 from runnerkit.change.journal import Begun, Ended, Owner
 from runnerkit.change.manifest import next_manifest, restored_manifest
@@ -148,6 +154,17 @@ class Executor:
                 remote.script("stop_stack", str(paths.directory), doing="stop the stack")
             case MoveData() as move:
                 self._move(move)
+            case HaltServices(paths=paths):
+                remote.script("halt_services", str(paths.directory), doing="halt the services")
+            case ExportData(paths=paths, file=file, head=head):
+                export_data(remote, paths, file, head, self._progress)
+            case UnpackData(paths=paths, file=file, head=head):
+                unpack_data(remote, paths, file, head, self._progress)
+            case SwapData(paths=paths) as swap:
+                directory, data = str(paths.directory), str(paths.data)
+                remote.script("swap_data", directory, data, doing=swap.title)
+            case RestoreData(paths=paths) as back:
+                remote.script("restore_data", str(paths.data), doing=back.title)
             case RemoveService(paths=paths, service=service):
                 doing = f"remove {service}"
                 remote.script("remove_service", str(paths.directory), service, doing=doing)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from runnerkit.change.scripts import script
@@ -52,17 +52,23 @@ class Remote:
             )
         return completed.stdout
 
-    def attempt(self, names: str | Sequence[str], *arguments: str, stdin: bytes = b"") -> Completed:
+    def attempt(
+        self, names: str | Sequence[str], *arguments: str, stdin: bytes | Iterable[bytes] = b""
+    ) -> Completed:
         """Run scripts as one program; a non-zero exit is the caller's to judge."""
         completed = self.transport.run(self._fenced(names, arguments), stdin)
         self._check(completed.code)
         return completed
 
     def follow(
-        self, names: str | Sequence[str], *arguments: str, on_output: Callable[[bytes], None]
+        self,
+        names: str | Sequence[str],
+        *arguments: str,
+        on_output: Callable[[bytes], None],
+        on_error: Callable[[bytes], None] | None = None,
     ) -> int:
         """Run scripts as one program, handing on what it says as it comes."""
-        code = self.transport.follow(self._fenced(names, arguments), on_output)
+        code = self.transport.follow(self._fenced(names, arguments), on_output, on_error)
         self._check(code)
         return code
 

@@ -1,10 +1,22 @@
-"""Plans that only stop and start what is there: `drain`, `resume` and `down`."""
+"""Plans for what is there already, its files as they are: drain, resume, down, export, import."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
-from runnerkit.change.actions import Action, Purge, StartServices, StopServices
+from runnerkit.change.actions import (
+    Action,
+    ExportData,
+    HaltServices,
+    Purge,
+    RestoreData,
+    StartServices,
+    StopServices,
+    SwapData,
+    UnpackData,
+)
+from runnerkit.change.export_file import ExportHead
 from runnerkit.change.plan import Plan, clear_up, drain_action, find_container
 from runnerkit.desired.state import RUNNER, DesiredState
 from runnerkit.facts.host import HostFacts
@@ -48,3 +60,40 @@ def teardown(desired: DesiredState, facts: HostFacts, *, purge: tuple[str, ...] 
     if purge:
         actions.append(Purge(purge, "asked for"))
     return Plan(desired.host, tuple(actions))
+
+
+def start_plan(desired: DesiredState, reason: str) -> Plan:
+    """Start all services again, with the files that lie on the host."""
+    return Plan(desired.host, (StartServices(desired.paths, (), desired.health_seconds, reason),))
+
+
+def export_plan(desired: DesiredState, file: Path, head: ExportHead) -> Plan:
+    """Copy the data-root of a drained host; nothing writes to it meanwhile."""
+    paths = desired.paths
+    copying = (HaltServices(paths, "a copy is made"), ExportData(paths, file, head, "asked for"))
+    return Plan(desired.host, (*copying, *start_plan(desired, "the copy is made").actions))
+
+
+def unpack_plan(desired: DesiredState, facts: HostFacts, file: Path, head: ExportHead) -> Plan:
+    """What of an import can be done while builds run: all but the change itself."""
+    unpacking = UnpackData(desired.paths, file, head, "asked for")
+    return Plan(desired.host, (*clear_up(desired, facts), unpacking))
+
+
+def swap_plan(desired: DesiredState) -> Plan:
+    """Put what was unpacked in force on a drained host; the former data stays beside it."""
+    paths, reason = desired.paths, "the data was unpacked"
+    swapping = (HaltServices(paths, reason), SwapData(paths, reason))
+    return Plan(desired.host, (*swapping, *start_plan(desired, reason).actions))
+
+
+def restore_data_plan(desired: DesiredState) -> Plan:
+    """The way back from `swap_plan`, from wherever it ended."""
+    paths, reason = desired.paths, "the import failed"
+    restoring = (HaltServices(paths, reason), RestoreData(paths, reason))
+    return Plan(desired.host, (*restoring, *start_plan(desired, reason).actions))
+
+
+def purge_plan(desired: DesiredState, place: str, reason: str) -> Plan:
+    """Delete one directory that an import made."""
+    return Plan(desired.host, (Purge((place,), reason),))

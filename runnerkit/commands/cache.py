@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -9,12 +10,16 @@ import typer
 from runnerkit.commands.shared import (
     AcceptOption,
     ConfigOption,
+    ForceOption,
     HostArgument,
     JsonOption,
+    LockWaitOption,
     YesOption,
     confirm,
     load,
     one,
+    owner,
+    seconds,
 )
 from runnerkit.errors import ConfigError, ExitCode
 
@@ -23,7 +28,7 @@ from runnerkit.errors import ConfigError, ExitCode
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Look into a runner's cache, foresee what GC takes, and free space.",
+    help="Look into a runner's cache, foresee GC, free space, take all of it along.",
 )
 
 
@@ -149,3 +154,71 @@ def verify(
         stdout_console().print(trial_text(host, trial))
     if not trial.passed:
         raise typer.Exit(ExitCode.UNHEALTHY)
+
+
+@app.command("export")
+def export_(
+    host: HostArgument,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A new file on this machine.")],
+    config: ConfigOption = None,
+    force: ForceOption = False,
+    lock_wait: LockWaitOption = None,
+    accept_new_host_key: AcceptOption = False,
+) -> None:
+    """Copy images and caches to a file here; halts the runner meanwhile."""
+    from runnerkit.change.copying import check_writable
+    from runnerkit.data_roads import carry_out_export
+    from runnerkit.report.progress import progress_for_terminal
+    from runnerkit.report.screens import show
+    from runnerkit.report.status import health_text
+    from runnerkit.roads import changing
+    from runnerkit.units import format_bytes
+
+    loaded, access = load(config, accept_new_host_key)
+    chosen, progress = one(loaded, host), progress_for_terminal()
+    wait = seconds(lock_wait, "--lock-wait") or 0
+    check_writable(file)
+    with changing(chosen, access, owner("cache export"), progress, lock_wait=wait) as change:
+        report = carry_out_export(change, file, progress, force=force)
+    typer.echo(f"{host}: exported {format_bytes(file.stat().st_size)} to {file}")
+    if report.exit_code is not ExitCode.OK:
+        show(health_text([report]))
+    raise typer.Exit(report.exit_code)
+
+
+@app.command("import")
+def import_(
+    host: HostArgument,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What `cache export` wrote.")],
+    config: ConfigOption = None,
+    yes: YesOption = False,
+    force: ForceOption = False,
+    lock_wait: LockWaitOption = None,
+    accept_new_host_key: AcceptOption = False,
+) -> None:
+    """Replace images and caches by exported ones, after asking."""
+    from runnerkit.change.copying import open_export
+    from runnerkit.data_roads import carry_out_import, plan_import
+    from runnerkit.report.progress import progress_for_terminal
+    from runnerkit.report.screens import show
+    from runnerkit.report.status import health_text
+    from runnerkit.roads import changing
+    from runnerkit.units import format_bytes
+
+    loaded, access = load(config, accept_new_host_key)
+    chosen, progress = one(loaded, host), progress_for_terminal()
+    wait = seconds(lock_wait, "--lock-wait") or 0
+    open_export(file)
+    with changing(chosen, access, owner("cache import"), progress, lock_wait=wait) as change:
+        what = plan_import(change, file)
+        typer.echo(f"{file}: {what.head.told}")
+        confirm(
+            f"Replace {format_bytes(what.replaced_bytes)} of images and caches in "
+            f"{change.survey.desired.paths.data} on {host}?",
+            yes=yes,
+        )
+        report = carry_out_import(what, progress, force=force)
+    typer.echo(f"{host}: imported {format_bytes(what.head.data_bytes)} from {file}")
+    if report.exit_code is not ExitCode.OK:
+        show(health_text([report]))
+    raise typer.Exit(report.exit_code)

@@ -83,7 +83,7 @@ def data_root(case: Case) -> Finding:
         hint = f"on the host: docker restart {container.name}"
         return fail("moved or deleted under the running daemon", f"{place} is {there} now", hint)
     if kept := case.facts.system.data_kept:
-        return ok(f"{place}; what it was copied from is still in {kept}")
+        return ok(f"{place}; the former data is still in {kept}")
     return ok(place)
 
 

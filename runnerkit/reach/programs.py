@@ -81,15 +81,24 @@ class ProgramTransport:
         code = self._pump(wrapped, argv[0], chunks, stdout.append, stderr.append, timeout=timeout)
         return Completed(code, b"".join(stdout), b"".join(stderr))
 
-    def follow(self, argv: Sequence[str], on_output: Callable[[bytes], None]) -> int:
+    def follow(
+        self,
+        argv: Sequence[str],
+        on_output: Callable[[bytes], None],
+        on_error: Callable[[bytes], None] | None = None,
+    ) -> int:
         """See Transport.follow."""
         lock = threading.Lock()
 
-        def hand_on(data: bytes) -> None:
-            with lock:
-                on_output(data)
+        def one_by_one(listener: Callable[[bytes], None]) -> Callable[[bytes], None]:
+            def hand_on(data: bytes) -> None:
+                with lock:
+                    listener(data)
 
-        return self._pump(self._as_root(argv), argv[0], (), hand_on, hand_on)
+            return hand_on
+
+        listeners = one_by_one(on_output), one_by_one(on_error or on_output)
+        return self._pump(self._as_root(argv), argv[0], (), *listeners)
 
     def stream(self, argv: Sequence[str]) -> ProgramStream:
         """See Transport.stream."""

@@ -81,10 +81,16 @@ class Transport(Protocol):
         closed and HostError is raised. What iterating `stdin` raises is raised here.
         """
 
-    def follow(self, argv: Sequence[str], on_output: Callable[[bytes], None]) -> int:
+    def follow(
+        self,
+        argv: Sequence[str],
+        on_output: Callable[[bytes], None],
+        on_error: Callable[[bytes], None] | None = None,
+    ) -> int:
         """Run without input, handing on stdout and stderr as they come; returns the exit code.
 
-        `on_output` is never called twice at once; what it raises ends the program's streams.
+        `on_output` gets both, or only stdout where `on_error` is given. They are never called
+        twice at once; what they raise ends the program's streams.
         """
 
     def stream(self, argv: Sequence[str]) -> ByteStream:

@@ -230,6 +230,12 @@ class TestPrograms:
         assert code == 3
         assert sorted(b"".join(chunks).split()) == [b"a", b"b"]
 
+    def test_follow_keeps_both_outputs_apart_where_asked(self, transport: Transport) -> None:
+        out, err = bytearray(), bytearray()
+        program = "head -c 300000 /dev/zero; echo b >&2; exit 3"
+        assert transport.follow(["sh", "-c", program], out.extend, err.extend) == 3
+        assert (bytes(out), bytes(err)) == (bytes(300000), b"b\n")
+
     def test_follow_raises_what_the_listener_raises(self, transport: Transport) -> None:
         def listener(_: bytes) -> None:
             raise ZeroDivisionError

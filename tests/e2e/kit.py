@@ -22,6 +22,16 @@ PIPELINES = HERE / "pipelines"
 PROJECTS = HERE / "projects"
 ROOT = HERE.parent.parent
 
+# Layers with what is hard to copy: a directory that hides one below it, and a hard link.
+HARD_TO_COPY = """
+export DOCKER_HOST=unix:///run/runnerkit/main/docker.sock DOCKER_BUILDKIT=1
+docker pull -q debian:trixie-slim >/dev/null
+printf 'FROM debian:trixie-slim\\nRUN --mount=type=cache,target=/kept %s\\nRUN %s\\n' \\
+    'echo x >>/kept/f' 'rm -rf /etc/apt && mkdir /etc/apt && echo x >/a && ln /a /b' |
+    docker build --progress=plain -t moved:1 - 2>&1
+docker run --rm moved:1 sh -c 'ls -A /etc/apt | wc -l; stat -c %h /a'
+"""
+
 
 @dataclass(frozen=True)
 class Result:

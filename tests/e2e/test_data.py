@@ -9,21 +9,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.e2e.kit import Kit, Lab
+from tests.e2e.kit import HARD_TO_COPY, Kit, Lab
 
 pytestmark = pytest.mark.lab
 
 HOST, OLD, NEW = "mover", "/var/lib/runnerkit/main", "/data/main"
-
-# Layers with what is hard to copy: a directory that hides one below it, and a hard link.
-BUILD = """
-export DOCKER_HOST=unix:///run/runnerkit/main/docker.sock DOCKER_BUILDKIT=1
-docker pull -q debian:trixie-slim >/dev/null
-printf 'FROM debian:trixie-slim\\nRUN --mount=type=cache,target=/kept %s\\nRUN %s\\n' \\
-    'echo x >>/kept/f' 'rm -rf /etc/apt && mkdir /etc/apt && echo x >/a && ln /a /b' |
-    docker build --progress=plain -t moved:1 - 2>&1
-docker run --rm moved:1 sh -c 'ls -A /etc/apt | wc -l; stat -c %h /a'
-"""
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +42,7 @@ def test_a_second_daemon_on_the_data_root_is_refused(kit: Kit, lab: Lab) -> None
 
 
 def test_data_moves_only_when_asked_and_then_all_of_it(kit: Kit, lab: Lab) -> None:
-    lab.on(HOST, "sh", "-c", BUILD)
+    lab.on(HOST, "sh", "-c", HARD_TO_COPY)
     kit.edit(lambda content: content["hosts"][HOST]["docker"].update(data="/data"))
     refused = kit("up", "--yes", expect=1).output
     assert f"docker.data says {NEW}, but the images and caches are in {OLD}" in refused
@@ -63,7 +53,7 @@ def test_data_moves_only_when_asked_and_then_all_of_it(kit: Kit, lab: Lab) -> No
 
     kit("up", "--yes", "--move-data")
     kit("plan", "--exit-code")
-    again = lab.on(HOST, "sh", "-c", BUILD).stdout
+    again = lab.on(HOST, "sh", "-c", HARD_TO_COPY).stdout
     assert again.count("CACHED") == 2
     assert again.splitlines()[-2:] == ["0", "2"]
     # The old data stays until a person deletes it, and status says so for as long.
@@ -77,4 +67,4 @@ def test_within_one_disk_a_move_is_a_rename(kit: Kit, lab: Lab) -> None:
     kit.edit(lambda content: content["hosts"][HOST]["docker"].update(data="/data/deeper"))
     kit("up", "--yes", "--move-data")
     assert lab.on(HOST, "stat", "-c", "%i", "/data/deeper/main").stdout == before
-    assert lab.on(HOST, "sh", "-c", BUILD).stdout.count("CACHED") == 2
+    assert lab.on(HOST, "sh", "-c", HARD_TO_COPY).stdout.count("CACHED") == 2

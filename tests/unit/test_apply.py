@@ -57,8 +57,13 @@ class ScriptedHost:
             raise answer
         return answer
 
-    def follow(self, argv: Sequence[str], on_output: Callable[[bytes], None]) -> int:
-        raise AssertionError(f"not scripted: {argv} {on_output}")
+    def follow(
+        self,
+        argv: Sequence[str],
+        on_output: Callable[[bytes], None],
+        on_error: Callable[[bytes], None] | None = None,
+    ) -> int:
+        raise AssertionError(f"not scripted: {argv} {on_output} {on_error}")
 
     def stream(self, argv: Sequence[str]) -> ByteStream:
         raise OSError(f"no daemon answers {argv}")

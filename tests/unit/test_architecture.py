@@ -38,7 +38,7 @@ ORDER = [
     {"tune_roads"},
     {"exporter"},
     {"lifecycle"},
-    {"cache_roads"},
+    {"cache_roads", "data_roads"},
     {"commands"},
     {"cli"},
     {"__main__"},
@@ -47,8 +47,8 @@ RANK = {place: rank for rank, places in enumerate(ORDER) for place in places}
 
 # The modules that act; every other one is pure.
 SHELL = {
-    "cli", "roads", "config.loading", "change.apply", "change.archives", "change.draining",
-    "change.lock", "change.remote", "change.trial", "collect.probe",
+    "cli", "roads", "config.loading", "change.apply", "change.archives", "change.copying",
+    "change.draining", "change.lock", "change.remote", "change.trial", "collect.probe",
     "collect.drone_api", "collect.server_probe", "engine.dial_stdio", "engine.own_docker",
     "engine.port",
     "exporter", "report.files", "report.live", "report.progress", "watching",
