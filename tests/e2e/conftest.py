@@ -1,14 +1,12 @@
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 
-from tests.e2e.kit import ENGINES, Kit, Lab, lab_command
+from tests.e2e.kit import ENGINES, Kit, Lab, lab_name, running_lab
 
 collect_ignore = ["samples"]  # projects with tests of their own
 
@@ -16,13 +14,8 @@ collect_ignore = ["samples"]  # projects with tests of their own
 @pytest.fixture(scope="session")
 def lab() -> Iterator[Lab]:
     """Three hosts with the registry, the git server and the Drone server; gone afterwards."""
-    name = os.environ.get("RUNNERKIT_LAB", "test")
-    # Test files run side by side, each process with hosts of its own.
-    if worker := os.environ.get("PYTEST_XDIST_WORKER"):
-        name = f"{name}-{worker}"
-    answer = lab_command(name, "up", "--hosts", "3", "--owner", str(os.getpid()))
-    yield Lab(name, json.loads(answer.stdout))
-    lab_command(name, "down")
+    with running_lab(lab_name(), hosts=3) as lab:
+        yield lab
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,8 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,21 @@ def lab_command(name: str, *arguments: str, check: bool = True) -> Result:
     if check and done.returncode:
         raise AssertionError(f"lab {' '.join(arguments)}: {done.returncode}\n{done.stderr[-4000:]}")
     return Result(done.returncode, done.stdout, done.stderr)
+
+
+def lab_name() -> str:
+    """What this process calls its lab: test files run side by side, each with its own hosts."""
+    name = os.environ.get("RUNNERKIT_LAB", "test")
+    worker = os.environ.get("PYTEST_XDIST_WORKER")
+    return f"{name}-{worker}" if worker else name
+
+
+@contextmanager
+def running_lab(name: str, *, hosts: int) -> Iterator[Lab]:
+    """A lab for as long as the block runs; also gone when this process dies."""
+    answer = lab_command(name, "up", "--hosts", str(hosts), "--owner", str(os.getpid()))
+    yield Lab(name, json.loads(answer.stdout))
+    lab_command(name, "down")
 
 
 class Kit:

@@ -10,7 +10,17 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.e2e.kit import PIPELINES, PROJECTS, Kit, Lab, explain, logs_of, until
+from tests.e2e.kit import (
+    PIPELINES,
+    PROJECTS,
+    Kit,
+    Lab,
+    explain,
+    lab_name,
+    logs_of,
+    running_lab,
+    until,
+)
 
 pytestmark = pytest.mark.lab
 
@@ -50,6 +60,13 @@ for name in past future; do
     docker run -d "$@" --network $name -v $name:/v --name $name debian:trixie-slim sleep 600
 done
 """
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    """A lab of its own: no other runner shall take the builds that fill the disks."""
+    with running_lab(f"{lab_name()}-janitor", hosts=1) as lab:
+        yield lab
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.lab
 HOST = "host1"
 TICK = "✓".encode()
 INNER = "docker -H unix:///run/runnerkit/main/docker.sock"
-PATIENCE = 120.0
+PATIENCE = 300.0
 
 BUILD = "printf 'FROM kept:1\\nRUN --mount=type=cache,target=/c %s\\n'"
 REMEMBER = f"""
@@ -163,6 +163,7 @@ def remembering(fleet: Kit, lab: Lab) -> Kit:
     return fleet
 
 
+@pytest.mark.timeout(1500)
 def test_up_converges_after_a_kill_at_every_boundary(remembering: Kit, lab: Lab) -> None:
     with changes(remembering) as following:
         for what in STRIKES:

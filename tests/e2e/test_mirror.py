@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
@@ -54,14 +55,14 @@ def test_the_mirror_is_part_of_the_stack(mirrored: Kit, lab: Lab) -> None:
 
 def test_the_second_host_fetches_nothing_from_upstream(mirrored: Kit, lab: Lab) -> None:
     before = upstream(lab)
-    mirrored("docker", "host1", "--", "pull", "--quiet", IMAGE)
-    first = upstream(lab)[len(before) :]
-    assert any(request.startswith("GET") and "/blobs/" in request for request in first), first
-
-    mirrored("docker", "host2", "--", "pull", "--quiet", IMAGE)
-    second = upstream(lab)[len(before) + len(first) :]
+    for host in ("host1", "host2"):
+        mirrored("docker", host, "--", "pull", "--quiet", IMAGE)
+    # The registry writes a request down when it is over, which may be after the pull that made it.
+    asked = upstream(lab)[len(before) :]
     # The mirror may ask what the tag means now; Docker Hub counts no HEAD as a pull.
-    assert [request for request in second if not request.startswith("HEAD")] == []
+    fetched = Counter(request for request in asked if request.startswith("GET"))
+    assert any("/blobs/" in request for request in fetched), asked
+    assert [request for request, times in fetched.items() if times > 1] == []
 
 
 def test_without_upstream_builds_of_known_images_work(mirrored: Kit, lab: Lab) -> None:
