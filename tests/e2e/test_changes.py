@@ -198,7 +198,9 @@ def test_a_lock_of_a_silent_client_is_explained_and_can_be_ended(alone: Kit, lab
 
 
 def test_an_upgrade_that_never_gets_healthy_goes_back(alone: Kit, lab: Lab) -> None:
-    publish(lab, "broken/dind:28", 'echo "no such luck" >&2; exec sleep 1000000')
+    publish(
+        lab, "broken/dind:28", 'trap "exit 1" TERM; echo "no such luck" >&2; sleep 1000000 & wait'
+    )
     alone.edit(host_settings(docker={"image": "docker:28.5-dind", "health_timeout": "10s"}))
     alone("up", HOST, "--yes")
     answer = alone("upgrade", HOST, "--to-dind", "broken/dind:28", "--yes", expect=1)
