@@ -15,11 +15,10 @@ from runnerkit.commands.shared import (
     JsonOption,
     LockWaitOption,
     YesOption,
+    changing_one,
     confirm,
     load,
     one,
-    owner,
-    seconds,
 )
 from runnerkit.errors import ConfigError, ExitCode
 
@@ -168,17 +167,14 @@ def export_(
     """Copy images and caches to a file here; halts the runner meanwhile."""
     from runnerkit.change.copying import check_writable
     from runnerkit.data_roads import carry_out_export
-    from runnerkit.report.progress import progress_for_terminal
     from runnerkit.report.screens import show
     from runnerkit.report.status import health_text
-    from runnerkit.roads import changing
     from runnerkit.units import format_bytes
 
     loaded, access = load(config, accept_new_host_key)
-    chosen, progress = one(loaded, host), progress_for_terminal()
-    wait = seconds(lock_wait, "--lock-wait") or 0
     check_writable(file)
-    with changing(chosen, access, owner("cache export"), progress, lock_wait=wait) as change:
+    chosen = one(loaded, host)
+    with changing_one(chosen, access, "cache export", lock_wait) as (change, progress):
         report = carry_out_export(change, file, progress, force=force)
     typer.echo(f"{host}: exported {format_bytes(file.stat().st_size)} to {file}")
     if report.exit_code is not ExitCode.OK:
@@ -199,17 +195,14 @@ def import_(
     """Replace images and caches by exported ones, after asking."""
     from runnerkit.change.copying import open_export
     from runnerkit.data_roads import carry_out_import, plan_import
-    from runnerkit.report.progress import progress_for_terminal
     from runnerkit.report.screens import show
     from runnerkit.report.status import health_text
-    from runnerkit.roads import changing
     from runnerkit.units import format_bytes
 
     loaded, access = load(config, accept_new_host_key)
-    chosen, progress = one(loaded, host), progress_for_terminal()
-    wait = seconds(lock_wait, "--lock-wait") or 0
     open_export(file)
-    with changing(chosen, access, owner("cache import"), progress, lock_wait=wait) as change:
+    chosen = one(loaded, host)
+    with changing_one(chosen, access, "cache import", lock_wait) as (change, progress):
         what = plan_import(change, file)
         typer.echo(f"{file}: {what.head.told}")
         confirm(

@@ -15,6 +15,7 @@ from runnerkit.commands.shared import (
     JsonOption,
     LockWaitOption,
     YesOption,
+    changing_one,
     confirm,
     load,
     one,
@@ -131,14 +132,10 @@ def down(
     accept_new_host_key: AcceptOption = False,
 ) -> None:
     """Drain and stop the runner and its daemon; with --purge also delete their data."""
-    from runnerkit.report.progress import progress_for_terminal
-    from runnerkit.roads import changing, take_down
+    from runnerkit.roads import take_down
 
     loaded, access = load(config, accept_new_host_key)
-    progress = progress_for_terminal()
-    patience = seconds(lock_wait, "--lock-wait") or 0
-    chosen = one(loaded, host)
-    with changing(chosen, access, owner("down"), progress, lock_wait=patience) as change:
+    with changing_one(one(loaded, host), access, "down", lock_wait) as (change, _):
         paths = change.survey.desired.paths
         places = tuple(
             str(place) for place in (paths.directory, paths.data, paths.mirror_data, paths.sockets)

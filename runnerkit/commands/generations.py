@@ -14,11 +14,10 @@ from runnerkit.commands.shared import (
     JsonOption,
     LockWaitOption,
     YesOption,
+    changing_one,
     confirm,
     load,
     one,
-    owner,
-    seconds,
 )
 from runnerkit.errors import ConfigError
 
@@ -47,14 +46,10 @@ def upgrade(
 ) -> None:
     """Run the newest images of their tags, or other ones; goes back by itself when that fails."""
     from runnerkit.lifecycle import plan_upgrade
-    from runnerkit.report.progress import progress_for_terminal
-    from runnerkit.roads import changing
 
     loaded, access = load(config, accept_new_host_key)
     chosen = _with_images(one(loaded, host), to_dind, to_runner)
-    progress = progress_for_terminal()
-    wait = seconds(lock_wait, "--lock-wait") or 0
-    with changing(chosen, access, owner("upgrade"), progress, lock_wait=wait) as change:
+    with changing_one(chosen, access, "upgrade", lock_wait) as (change, progress):
         _go(plan_upgrade(change), progress, f"Upgrade {host}?", yes=yes, force=force)
     for key, image in (("docker.image", to_dind), ("runner.image", to_runner)):
         if image:
@@ -74,14 +69,9 @@ def rollback(
 ) -> None:
     """Put an earlier generation in force again: its files, its images, its secret."""
     from runnerkit.lifecycle import plan_rollback
-    from runnerkit.report.progress import progress_for_terminal
-    from runnerkit.roads import changing
 
     loaded, access = load(config, accept_new_host_key)
-    progress = progress_for_terminal()
-    wait = seconds(lock_wait, "--lock-wait") or 0
-    chosen = one(loaded, host)
-    with changing(chosen, access, owner("rollback"), progress, lock_wait=wait) as change:
+    with changing_one(one(loaded, host), access, "rollback", lock_wait) as (change, progress):
         _go(plan_rollback(change, to), progress, f"Roll {host} back?", yes=yes, force=force)
     typer.echo(f"the configuration stays as it is; see `runnerkit plan {host}`", err=True)
 

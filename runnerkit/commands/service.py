@@ -12,10 +12,10 @@ from runnerkit.commands.shared import (
     HostArgument,
     LockWaitOption,
     YesOption,
+    changing_one,
     confirm,
     load,
     one,
-    owner,
     seconds,
 )
 from runnerkit.errors import HostError
@@ -40,16 +40,12 @@ def drain(
 ) -> None:
     """Let the runner take no new builds, and wait until its running stages are done."""
     from runnerkit.change.service_plans import drain_plan
-    from runnerkit.report.progress import progress_for_terminal
-    from runnerkit.roads import changing
 
     loaded, access = load(config, accept_new_host_key)
-    chosen, progress = one(loaded, host), progress_for_terminal()
     patience = seconds(timeout, "--timeout")
     if force and patience is None:
         patience = 0
-    wait = seconds(lock_wait, "--lock-wait") or 0
-    with changing(chosen, access, owner("drain"), progress, lock_wait=wait) as change:
+    with changing_one(one(loaded, host), access, "drain", lock_wait) as (change, _):
         plan = drain_plan(change.survey.desired, change.survey.facts, patience)
         change.executor.execute(plan, force=force)
     typer.echo(f"{host}: drained; it takes no builds until `runnerkit resume {host}`")
@@ -65,15 +61,12 @@ def resume(
     from runnerkit.change.plan import find_container
     from runnerkit.change.service_plans import resume_plan
     from runnerkit.desired.state import DIND
-    from runnerkit.report.progress import progress_for_terminal
     from runnerkit.report.screens import show
     from runnerkit.report.status import health_text
-    from runnerkit.roads import changing, wait_until_well
+    from runnerkit.roads import wait_until_well
 
     loaded, access = load(config, accept_new_host_key)
-    chosen, progress = one(loaded, host), progress_for_terminal()
-    wait = seconds(lock_wait, "--lock-wait") or 0
-    with changing(chosen, access, owner("resume"), progress, lock_wait=wait) as change:
+    with changing_one(one(loaded, host), access, "resume", lock_wait) as (change, progress):
         found = change.survey
         if find_container(found.facts, DIND) is None:
             raise HostError(f"{host}: it is not set up", hint=f"runnerkit up {host}")

@@ -6,6 +6,7 @@ import getpass
 import os
 import socket
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,12 +15,13 @@ import typer
 from runnerkit.errors import ConfigError, ExitCode, RunnerkitError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from runnerkit.change.journal import Owner
+    from runnerkit.change.progress import Progress
     from runnerkit.collect.drone_api import Account
     from runnerkit.config.effective import Config, HostConfig
-    from runnerkit.roads import Access
+    from runnerkit.roads import Access, Changing
 
 # What a command needs is imported in it: `--help` must not wait for paramiko.
 # ruff: noqa: PLC0415
@@ -90,6 +92,22 @@ def owner(command: str) -> Owner:
     except (KeyError, OSError):  # a uid without a name
         user = str(os.getuid())
     return Owner(f"{user}@{socket.gethostname()}", os.getpid(), command)
+
+
+@contextmanager
+def changing_one(
+    chosen: HostConfig, access: Access, command: str, lock_wait: str | None
+) -> Iterator[tuple[Changing, Progress]]:
+    """Hold the lock of one host for the block; the right to change it, and whom to tell of it.
+
+    Raises ConfigError for a `lock_wait` that is no duration, before the host is reached.
+    """
+    from runnerkit.report.progress import progress_for_terminal
+    from runnerkit.roads import changing
+
+    wait, progress = seconds(lock_wait, "--lock-wait") or 0, progress_for_terminal()
+    with changing(chosen, access, owner(command), progress, lock_wait=wait) as change:
+        yield change, progress
 
 
 def seconds(text: str | None, option: str) -> int | None:
