@@ -20,7 +20,12 @@ import paramiko
 from runnerkit.errors import ConfigError, RunnerkitError
 from runnerkit.reach import ssh_failures
 from runnerkit.reach.host_keys import HostKeyCheck, host_entry
-from runnerkit.reach.ssh_channels import Channel, SessionRefusedError, SshTransport
+from runnerkit.reach.ssh_channels import (
+    Channel,
+    SessionRefusedError,
+    SocketChannel,
+    SshTransport,
+)
 from runnerkit.reach.ssh_config import read_config
 from runnerkit.reach.transport import AskHostKey, AskPassword, Login
 from runnerkit.target import SshTarget, parse_target
@@ -325,7 +330,7 @@ class _Wire:
         except (paramiko.SSHException, EOFError, OSError) as error:
             channel.close()
             raise ConnectionError(str(error)) from None
-        return channel
+        return SocketChannel(channel)
 
     def is_alive(self) -> bool:
         return self._transport.is_active()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Protocol
 
 from runnerkit.errors import ConnectionLostError, HostError
@@ -31,6 +31,67 @@ class Channel(Endpoint, Protocol):
 
     def recv_exit_status(self) -> int:
         """Wait for the exit code, -1 when there is none."""
+
+
+class SocketChannel:
+    """A channel that fails as a socket does.
+
+    When a connection ends while something is being sent, paramiko raises EOFError (packet.py,
+    write_all); reads send too, as they acknowledge what they took.
+    """
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+
+    def send(self, data: bytes, /) -> int:
+        """See Endpoint.send."""
+        with _broken_pipe():
+            return self._channel.send(data)
+
+    def recv(self, size: int, /) -> bytes:
+        """See Endpoint.recv."""
+        try:
+            return self._channel.recv(size)
+        except EOFError:
+            return b""
+
+    def recv_stderr(self, size: int, /) -> bytes:
+        """See Channel.recv_stderr."""
+        try:
+            return self._channel.recv_stderr(size)
+        except EOFError:
+            return b""
+
+    def settimeout(self, seconds: float | None, /) -> None:
+        """See Endpoint.settimeout."""
+        self._channel.settimeout(seconds)
+
+    def shutdown(self, how: int, /) -> None:
+        """See Endpoint.shutdown."""
+        with _broken_pipe():
+            self._channel.shutdown(how)
+
+    def shutdown_write(self) -> None:
+        """See Channel.shutdown_write."""
+        with _broken_pipe():
+            self._channel.shutdown_write()
+
+    def recv_exit_status(self) -> int:
+        """See Channel.recv_exit_status."""
+        return self._channel.recv_exit_status()
+
+    def close(self) -> None:
+        """See Endpoint.close."""
+        with suppress(EOFError):
+            self._channel.close()
+
+
+@contextmanager
+def _broken_pipe() -> Iterator[None]:
+    try:
+        yield
+    except EOFError:
+        raise BrokenPipeError("the connection ended") from None
 
 
 class SessionRefusedError(Exception):
