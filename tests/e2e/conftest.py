@@ -29,8 +29,8 @@ def kit(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Kit:
     return Kit(config)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def fleet(kit: Kit) -> Kit:
-    """The three hosts, provisioned."""
+    """The three hosts, provisioned, whatever another file of tests left of them."""
     kit("up", "--yes")
     return kit
