@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,12 @@ from runnerkit.change.packages import Installation
 from runnerkit.desired.state import ManagedFile, ServiceName
 from runnerkit.facts.host import RemoteFile
 from runnerkit.paths import StackPaths
+
+
+def listed(names: Sequence[str]) -> str:
+    """The names as a person would say them: `a, b and c`."""
+    *others, last = names
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 @dataclass(frozen=True)
@@ -160,10 +167,7 @@ class StartServices:
     @property
     def title(self) -> str:
         """One line for the plan."""
-        if not self.services:
-            return "start the services"
-        *others, last = self.services
-        return f"start {', '.join(others)} and {last}" if others else f"start {last}"
+        return f"start {listed(self.services)}" if self.services else "start the services"
 
 
 @dataclass(frozen=True)
@@ -230,11 +234,19 @@ class MoveData:
 
 @dataclass(frozen=True)
 class HaltServices:
-    """`docker compose stop`: containers stay, to be started again soon."""
+    """`docker compose stop`: containers stay, to be started again soon.
+
+    None means all that the files name.
+    """
 
     paths: StackPaths
     reason: str
-    title: str = "halt the services"
+    services: tuple[ServiceName, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """One line for the plan."""
+        return f"halt {listed(self.services)}" if self.services else "halt the services"
 
 
 @dataclass(frozen=True)

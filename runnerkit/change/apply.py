@@ -154,8 +154,9 @@ class Executor:
                 remote.script("stop_stack", str(paths.directory), doing="stop the stack")
             case MoveData() as move:
                 self._move(move)
-            case HaltServices(paths=paths):
-                remote.script("halt_services", str(paths.directory), doing="halt the services")
+            case HaltServices(paths=paths, services=services) as halt:
+                directory = str(paths.directory)
+                remote.script("halt_services", directory, *services, doing=halt.title)
             case ExportData(paths=paths, file=file, head=head):
                 export_data(remote, paths, file, head, self._progress)
             case UnpackData(paths=paths, file=file, head=head):

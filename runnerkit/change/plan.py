@@ -13,6 +13,7 @@ from runnerkit.change.actions import (
     Action,
     ClearUp,
     Drain,
+    HaltServices,
     InstallDocker,
     LoadImages,
     MakeDirectory,
@@ -29,6 +30,7 @@ from runnerkit.change.actions import (
 from runnerkit.change.data_root import data_blockers, data_notes, data_to_move
 from runnerkit.change.journal import interrupted
 from runnerkit.change.manifest import manifest_is_current
+from runnerkit.change.outdated import outdated
 from runnerkit.change.packages import Blocker, Installation, docker_installation, host_blockers
 from runnerkit.config.image_ref import familiar
 from runnerkit.desired.hardening import Weakness
@@ -137,7 +139,7 @@ def service_problem(desired: DesiredState, facts: HostFacts, service: ServiceNam
         return f"{service} is {container.state}"
     if service == RUNNER and facts.system.draining == container.id:
         return "runner is draining"
-    return None
+    return outdated({file.name: file.sha256 for file in desired.files}, facts, container)
 
 
 def write_manifest(desired: DesiredState, reason: str) -> WriteManifest:
@@ -195,7 +197,23 @@ def _services(
         # A drained runner has to be started again, whatever else is needed.
         needed = tuple(desired.services)
     start = StartServices(desired.paths, needed, desired.health_seconds, reason)
-    return draining, (start, *removing)
+    return draining, (*_halts(desired, facts), start, *removing)
+
+
+def _halts(desired: DesiredState, facts: HostFacts) -> tuple[HaltServices, ...]:
+    """What has to stop for a while, or `docker compose up` would leave it as it is."""
+    digests = {file.name: file.sha256 for file in desired.files}
+    found = {name: find_container(facts, name) for name in desired.services}
+    reasons = {
+        name: why
+        for name, container in found.items()
+        if container is not None
+        and container.labels.get(DIGEST_LABEL) == desired.services[name]
+        and (why := outdated(digests, facts, container))
+    }
+    if not reasons:
+        return ()
+    return (HaltServices(desired.paths, "; ".join(reasons.values()), tuple(reasons)),)
 
 
 def _leftover(desired: DesiredState, facts: HostFacts) -> tuple[RemoveService, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from runnerkit.change.actions import (
     Action,
+    HaltServices,
     LoadImages,
     MakeDirectory,
     PullImage,
@@ -47,6 +48,7 @@ def switch_plan(desired: DesiredState, facts: HostFacts) -> Plan:
         return changes
     moved = [name for name in desired.services if _runs_another_image(desired, facts, name)]
     services = [action for action in changes.actions if isinstance(action, StartServices)]
+    halts = [action for action in changes.actions if isinstance(action, HaltServices)]
     files = [a for a in changes.actions if isinstance(a, MakeDirectory | WriteFile)]
     if not moved and not services and not files:
         return Plan(desired.host, ())
@@ -57,6 +59,7 @@ def switch_plan(desired: DesiredState, facts: HostFacts) -> Plan:
         *drain_action(desired, facts, reason or "its files change"),
         *files,
         write_manifest(desired, "so that there is a way back"),
+        *halts,
         StartServices(desired.paths, (), desired.health_seconds, reason),
     ]
     return Plan(desired.host, tuple(actions))

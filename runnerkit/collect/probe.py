@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.resources import files
+from pathlib import PurePosixPath
 
 from runnerkit.collect.cache_probe import collect_gc
 from runnerkit.collect.server_probe import ServerLogin, ask_server
@@ -20,8 +21,10 @@ from runnerkit.facts.host import (
     Daemon,
     FactsError,
     HostFacts,
+    MountedFile,
     Span,
     SystemFacts,
+    parse_mounted,
     parse_system,
 )
 from runnerkit.facts.inside import HUB, InsideFacts, parse_inside, place_of
@@ -31,6 +34,7 @@ from runnerkit.reach.transport import Transport
 
 FACTS_SCRIPT = files("runnerkit.collect").joinpath("facts.sh")
 INSIDE_SCRIPT = files("runnerkit.collect").joinpath("inside.sh")
+MOUNTED_SCRIPT = files("runnerkit.collect").joinpath("mounted.sh")
 INSIDE_SECONDS = 30.0
 RUNNER_LOG_LINES = 50
 # sshd allows 10 sessions a connection; a held lock is one, and an ended one counts for a moment.
@@ -66,6 +70,7 @@ def collect(
         services = _services(outer.result())
         runner, dind = services.get("runner"), services.get("dind")
         log = pool.submit(_runner_log, transport, runner)
+        mounted = pool.submit(_mounted, transport, paths, services)
         answer = pool.submit(ask_server, transport, runner, inquiry.login) if inquiry else None
         newest = pool.submit(_newest, transport, inquiry.newest) if inquiry else None
         gc = pool.submit(_gc, transport, paths, dind) if inquiry else None
@@ -93,6 +98,7 @@ def collect(
             build_cache=cache.result() if cache else None,
             newest=newest.result() if newest else None,
             gc=gc.result() if gc else None,
+            mounted=mounted.result(),
         )
 
 
@@ -164,6 +170,21 @@ def _runner_log(transport: Transport, container: ContainerFacts | None) -> str:
     argv = ["docker", "logs", "--tail", str(RUNNER_LOG_LINES), container.id]
     completed = transport.run(argv)
     return (completed.stdout + completed.stderr).decode(errors="replace")
+
+
+def _mounted(
+    transport: Transport, paths: StackPaths, services: Mapping[str, ContainerFacts]
+) -> tuple[MountedFile, ...]:
+    words: list[str] = []
+    for service, container in services.items():
+        for mount in container.mounts:
+            source = PurePosixPath(mount.source)
+            if container.pid and source.parent == paths.directory:
+                words += [service, source.name, str(container.pid), mount.target]
+    if not words:
+        return ()
+    completed = transport.run(["sh", "-s", "--", *words], MOUNTED_SCRIPT.read_bytes())
+    return parse_mounted(completed.stdout.decode(errors="replace"))
 
 
 def _inside(transport: Transport, words: list[str]) -> InsideFacts | None:

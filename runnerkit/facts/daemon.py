@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from ipaddress import IPv4Network
 from typing import Any
 
@@ -102,6 +103,13 @@ class DaemonUnavailable:
     """A daemon that could not be asked: everything about it is unknown, not absent."""
 
     reason: str
+
+
+def unix_time(text: str) -> float:
+    """RFC 3339 as Docker writes it, with nanoseconds. Raises ValueError."""
+    head, dot, rest = text.partition(".")
+    zone = rest.lstrip("0123456789") if dot else ""
+    return datetime.fromisoformat(head + zone).timestamp()
 
 
 def parse_container(

@@ -35,6 +35,21 @@ class RemoteFile:
 
 
 @dataclass(frozen=True)
+class MountedFile:
+    """A file of the stack's directory as it is seen in a running container of `service`.
+
+    A container keeps the file that it was started with, whatever is put in its place by a rename.
+    So this is what the service read at its start, unless it was `written` later: in Unix seconds
+    of the host, and 0 for a file that runnerkit wrote.
+    """
+
+    service: str
+    name: str
+    sha256: str
+    written: int
+
+
+@dataclass(frozen=True)
 class Disk:
     """A filesystem: sizes in bytes; inode counts are 0 where the filesystem has none."""
 
@@ -146,6 +161,7 @@ class HostFacts:
     newest: Mapping[str, str | None] | None = None
     """Image reference to the digest its registry has now, None where it did not say."""
     gc: GcFacts | None = None
+    mounted: tuple[MountedFile, ...] = ()
 
 
 class FactsError(ValueError):
@@ -203,6 +219,16 @@ def parse_system(answer: str) -> SystemFacts:
         lock_owner=values.get("lock_owner") or None,
         janitor=parse_janitor_report(raw.janitor),
         files=tuple(raw.files),
+    )
+
+
+def parse_mounted(answer: str) -> tuple[MountedFile, ...]:
+    """Read the lines of mounted.sh; a line that is none of its own is left out."""
+    fields = (line.split("\t") for line in answer.splitlines())
+    return tuple(
+        MountedFile(service, name, sha256, int(written))
+        for service, name, sha256, written in (line for line in fields if len(line) == 4)
+        if written.isdigit()
     )
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
 from runnerkit.change.plan import find_container
 from runnerkit.desired.state import ServiceName
-from runnerkit.facts.daemon import ContainerFacts, DaemonUnavailable
+from runnerkit.facts.daemon import ContainerFacts, DaemonUnavailable, unix_time
 from runnerkit.health.model import Case, Finding, fail, ok, skip, warn
 
 # Docker waits longer from restart to restart, at most a minute: a loop is young whenever seen.
@@ -61,13 +59,6 @@ def seconds_up(case: Case, container: ContainerFacts) -> float | None:
         return max(0.0, clock - unix_time(container.started_at))
     except ValueError:
         return None
-
-
-def unix_time(text: str) -> float:
-    """RFC 3339 as Docker writes it, with nanoseconds. Raises ValueError."""
-    head, dot, rest = text.partition(".")
-    zone = rest.lstrip("0123456789") if dot else ""
-    return datetime.fromisoformat(head + zone).timestamp()
 
 
 def ago(seconds: float) -> str:

@@ -6,8 +6,10 @@ import json
 
 from runnerkit.cache.gc_lint import lint
 from runnerkit.cache.rules import THREE_SIZES, differences, rules_of
+from runnerkit.change.outdated import outdated
 from runnerkit.change.packages import version_tuple
-from runnerkit.desired.state import DesiredState
+from runnerkit.change.plan import find_container
+from runnerkit.desired.state import DIND, DesiredState
 from runnerkit.facts.cache import GcRule
 from runnerkit.facts.daemon import DaemonUnavailable
 from runnerkit.facts.host import HostFacts
@@ -45,9 +47,8 @@ def gc_policy(case: Case) -> Finding:
     if on_host and not differences(on_host, gc.rules):
         return warn("runs an earlier configuration", evidence, f"runnerkit up {host}")
     if on_host and not differences(on_host, _meant(case.desired, engine)):
-        place = case.desired.paths.directory
-        restart = f"on the host: cd {place} && docker compose restart dind"
-        return fail("runs other rules than those of its daemon.json", evidence, restart)
+        hint = _restart(case)
+        return fail("runs other rules than those of its daemon.json", evidence, hint)
     return fail("the engine runs other rules than configured", evidence, f"runnerkit up {host}")
 
 
@@ -67,6 +68,14 @@ CHECKS = (gc_policy, gc_errors)
 
 def _proof(host: str) -> str:
     return f"runnerkit cache verify {host} shows it by trial"
+
+
+def _restart(case: Case) -> str:
+    desired, container = case.desired, find_container(case.facts, DIND)
+    digests = {DAEMON_FILE: desired.file(DAEMON_FILE).sha256}
+    if container is not None and outdated(digests, case.facts, container):
+        return f"runnerkit up {desired.host} starts it anew"
+    return f"on the host: cd {desired.paths.directory} && docker compose restart dind"
 
 
 def _meant(desired: DesiredState, engine: tuple[int, ...]) -> tuple[GcRule, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from runnerkit.change.manifest import read_manifest
+from runnerkit.change.outdated import outdated
 from runnerkit.change.plan import DIRECTORY_MODE, find_container
 from runnerkit.desired.traits import ARCHITECTURES
 from runnerkit.facts.daemon import DaemonFacts
@@ -157,7 +158,7 @@ def memory(case: Case) -> Finding:
 
 
 def files(case: Case) -> Finding:
-    """The stack's files are as runnerkit wrote them: nobody edited them since."""
+    """The stack's files are as runnerkit wrote them, and what its services have read."""
     system = case.facts.system
     if system.directory_mode is None:
         return skip("not set up")
@@ -172,6 +173,9 @@ def files(case: Case) -> Finding:
             changed.append(f"{name} is missing")
         elif found.sha256 != digest:
             changed.append(f"{name} was edited")
+    containers = (find_container(case.facts, service) for service in case.desired.services)
+    reasons = (outdated(manifest.files, case.facts, item) for item in containers if item)
+    changed += [why for why in reasons if why]
     if changed:
         return warn("changed by hand", "; ".join(changed), hint)
     return ok("as they were written")

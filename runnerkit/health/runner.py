@@ -7,8 +7,8 @@ import re
 from runnerkit.change.packages import version_tuple
 from runnerkit.change.plan import find_container
 from runnerkit.desired.state import RUNNER
-from runnerkit.facts.daemon import DaemonFacts
-from runnerkit.health.containers import container_finding, running, unix_time
+from runnerkit.facts.daemon import DaemonFacts, unix_time
+from runnerkit.health.containers import container_finding, running
 from runnerkit.health.model import Case, Finding, fail, ok, skip, warn
 
 # drone-runner-docker 1.5.0 to 1.8.4 are built on a client that does not negotiate.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -13,7 +14,8 @@ from tests.e2e.kit import ENGINES, Kit, Lab
 
 pytestmark = pytest.mark.lab
 
-DIND = "runnerkit-main-dind-1"
+DIND, FILE = "runnerkit-main-dind-1", "/srv/runnerkit/main/daemon.json"
+Rule = dict[str, Any]
 
 
 def checks(kit: Kit, host: str) -> dict[str, dict[str, Any]]:
@@ -46,17 +48,83 @@ def test_the_rules_in_force_are_read_back_from_every_engine(host: str, fleet: Ki
     assert (found["gc-policy"]["status"], found["gc-errors"]["status"]) == ("ok", "ok"), found
 
 
-def test_a_trap_in_daemon_json_fails_the_check_that_names_it(fleet: Kit, lab: Lab) -> None:
-    edit = "sed -i 's/type=regular/type==regular/' /srv/runnerkit/main/daemon.json"
-    lab.on("host1", "sh", "-c", edit)
-    try:
-        found = checks(fleet, "host1")["gc-policy"]
-        assert found["status"] == "fail"
-        assert "double-equals" in found["summary"]
-        assert "aborts every GC" in found["evidence"]
-    finally:
-        fleet("up", "host1", "--yes")
-    assert checks(fleet, "host1")["gc-policy"]["status"] == "ok"
+# Changes of one rule, as a person may have read of them somewhere: None takes a key away.
+TRAPS: dict[str, tuple[str, Rule, str]] = {
+    "comma-types": ("host1", {"filter": ["type=source.local,exec.cachemount"]}, "one a rule"),
+    "repeated-filter": ("host3", {"filter": ["type=regular", "type=internal"]}, "refuses to start"),
+    "double-equals": ("host1", {"filter": ["type==regular"]}, "aborts every GC"),
+    "keep-duration": ("host1", {"keepDuration": "48h"}, "an age stands in filter"),
+    "missing-keep-storage": ("host3", {"keepStorage": None}, "engines before 27.5 stop"),
+    "zero-size": ("host3", {"keepStorage": "0"}, "read as defaultKeepStorage"),
+    "percentage": ("host3", {"keepStorage": "10%"}, "no engine takes percentages"),
+    "unknown-key": ("host1", {"maxSize": "40GB"}, "drop it without a word"),
+}
+ZERO: Rule = dict.fromkeys(("keepStorage", "reservedSpace", "maxUsedSpace", "minFreeSpace"), "0")
+
+
+@pytest.fixture
+def edit(lab: Lab) -> Iterator[Callable[[str, Rule], None]]:
+    """Change the first rule of a host's daemon.json by hand; afterwards it is as it was."""
+    before: dict[str, str] = {}
+
+    def write(host: str, text: str) -> None:
+        lab.on(host, "sh", "-c", 'printf %s "$1" >"$0.mine" && mv "$0.mine" "$0"', FILE, text)
+
+    def edit(host: str, change: Rule) -> None:
+        text = lab.on(host, "cat", FILE).stdout
+        before.setdefault(host, text)
+        options = json.loads(text)
+        policy = options["builder"]["gc"]["policy"]
+        changed = {key: value for key, value in (policy[0] | change).items() if value is not None}
+        options["builder"]["gc"]["policy"] = [changed, *policy[1:]]
+        write(host, json.dumps(options))
+
+    yield edit
+    for host, text in before.items():
+        write(host, text)
+
+
+@pytest.mark.parametrize(
+    ("name", "host", "change", "why"),
+    [
+        *((name, *trap) for name, trap in TRAPS.items()),
+        ("zero-size", "host1", ZERO, "delete all that it matches at each GC"),
+    ],
+)
+def test_a_trap_in_daemon_json_fails_the_check_that_names_it(
+    name: str,
+    host: str,
+    change: Rule,
+    why: str,
+    fleet: Kit,
+    edit: Callable[[str, Rule], None],
+) -> None:
+    edit(host, change)
+    found = checks(fleet, host)["gc-policy"]
+    assert found["status"] == "fail"
+    assert name in found["summary"]
+    assert why in found["evidence"]
+    assert found["hint"] == f"runnerkit up {host} writes the file anew"
+
+
+def test_rules_that_dind_has_loaded_already_are_put_right_by_up(
+    fleet: Kit, lab: Lab, edit: Callable[[str, Rule], None]
+) -> None:
+    edit("host1", {"filter": ["type==source.local"]})
+    lab.on("host1", "docker", "restart", "--time", "30", DIND)
+    assert checks(fleet, "host1")["gc-policy"]["status"] == "fail"
+    ran = lab.on("host1", "docker", "inspect", "--format", "{{.Id}} {{.State.StartedAt}}", DIND)
+
+    plan = fleet("plan", "host1").stdout
+    assert "halt dind" in plan
+    assert "dind was started with another daemon.json" in plan
+    fleet("up", "host1", "--yes")
+    found = checks(fleet, "host1")
+    assert (found["gc-policy"]["status"], found["gc-errors"]["status"]) == ("ok", "ok"), found
+    again = lab.on("host1", "docker", "inspect", "--format", "{{.Id}} {{.State.StartedAt}}", DIND)
+    assert ran.stdout.split()[0] == again.stdout.split()[0]
+    assert ran.stdout != again.stdout
+    fleet("plan", "host1", "--exit-code")
 
 
 @pytest.mark.parametrize("host", ["host1", "host3"])

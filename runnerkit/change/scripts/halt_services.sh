@@ -1,4 +1,6 @@
-# Argument: the stack's directory. The containers stay, so that their logs do.
+# Arguments: the stack's directory, then the services; none is all. The containers stay, so that
+# their logs do.
 set -eu
 cd -- "$1"
-exec docker compose stop
+shift
+exec docker compose stop -- "$@"
