@@ -11,7 +11,6 @@ from runnerkit.cache.rules import rules_of
 from runnerkit.cache.simulate import Simulation, simulate
 from runnerkit.cache.summary import CacheSummary, summary
 from runnerkit.change.packages import version_tuple
-from runnerkit.change.plan import find_container
 from runnerkit.change.progress import Progress
 from runnerkit.change.trial import Trial, TrialEngine
 from runnerkit.collect.cache_probe import Place, collect_gc, collect_place, collect_usage
@@ -23,7 +22,7 @@ from runnerkit.engine.port import DockerPort
 from runnerkit.errors import HostError
 from runnerkit.facts.cache import GcRule, Usage
 from runnerkit.facts.daemon import DaemonUnavailable
-from runnerkit.facts.host import traits_of
+from runnerkit.facts.host import find_container, traits_of
 from runnerkit.roads import Access, Survey, survey
 
 

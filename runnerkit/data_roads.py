@@ -8,7 +8,7 @@ from pathlib import Path
 from runnerkit import __version__
 from runnerkit.change.copying import check_room, check_writable, open_export
 from runnerkit.change.export_file import ExportHead, misfit
-from runnerkit.change.plan import find_container, without_waiting
+from runnerkit.change.plan import without_waiting
 from runnerkit.change.progress import Progress
 from runnerkit.change.scripts import script
 from runnerkit.change.service_plans import (
@@ -23,6 +23,7 @@ from runnerkit.change.service_plans import (
 from runnerkit.desired.state import DIND
 from runnerkit.errors import ActionError, ConnectionLostError, HostError, LockedError
 from runnerkit.facts.daemon import DaemonFacts
+from runnerkit.facts.host import find_container
 from runnerkit.health.model import HealthReport
 from runnerkit.lifecycle import insist
 from runnerkit.roads import Changing, Survey, refuse_if_blocked, wait_until_well

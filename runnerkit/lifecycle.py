@@ -1,23 +1,30 @@
-"""The roads that have a way back: upgrade and rollback. And what came before: history."""
+"""The roads that change what runs, with a way back: up, upgrade and rollback. And the history."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from runnerkit.change.actions import Drain
-from runnerkit.change.compatibility import Compatibility, compatibility, tag_version
+from runnerkit.change.compatibility import (
+    OTHER_IMAGE,
+    Compatibility,
+    changed_images,
+    compatibility,
+    tag_version,
+)
 from runnerkit.change.draining import StillRunningError
 from runnerkit.change.generations import Generation, generation_before, read_generations
 from runnerkit.change.journal import Ended, read_history
 from runnerkit.change.packages import version_tuple
-from runnerkit.change.plan import Plan
+from runnerkit.change.plan import Plan, host_refusals
 from runnerkit.change.progress import Progress
 from runnerkit.change.scripts import script
 from runnerkit.change.upgrade import (
     IDLE_SECONDS,
     fetch_for,
     fetch_plan,
+    fetching,
     is_idle,
     restore_plan,
     switch_plan,
@@ -27,11 +34,14 @@ from runnerkit.errors import ActionError, HostError
 from runnerkit.health.model import HealthReport, Status
 from runnerkit.paths import StackPaths
 from runnerkit.reach.transport import Transport
-from runnerkit.roads import Changing, Survey, refuse_if_blocked, wait_until_well
+from runnerkit.roads import Changing, Survey, refuse, refuse_if_blocked, wait_until_well
 
 HISTORY = "history.jsonl"
 # Without these no build runs. What else is wrong was wrong before, and going back mends nothing.
 ESSENTIAL = frozenset({"dind", "dind-api", "runner", "polling"})
+
+
+Announce = Callable[[Plan], None]
 
 
 @dataclass(frozen=True)
@@ -40,10 +50,13 @@ class Move:
 
     change: Changing
     fetch: Plan
-    image: str
     switch: Callable[[Survey], Plan]
-    way_back: Generation
-    told: Compatibility
+    way_back: Generation | None
+    """None where there is nothing to go back to, or nothing that runs changes."""
+    told: Compatibility = field(default_factory=Compatibility)
+    image: str | None = None
+    """The daemon's, to be asked for its version before it is switched to."""
+    move_pins: bool = False
 
     @property
     def plan(self) -> Plan:
@@ -64,27 +77,61 @@ def history_of(transport: Transport, paths: StackPaths) -> tuple[Ended, ...]:
     return read_history(completed.stdout.decode(errors="replace"))
 
 
+def carry_out(
+    change: Changing, progress: Progress, announce: Announce, *, force: bool = False
+) -> HealthReport:
+    """Execute the plan of `up`, then look again until the host is well; returns the last report.
+
+    A change of images goes the way of an upgrade: fetched first, and back by itself when what
+    they run does not get healthy. Raises ActionError when an action fails.
+    """
+    found = change.survey
+    refuse_if_blocked(found.plan)
+    if changed_images(found.desired, found.facts) or found.desired.unpinned:
+        report = carry_out_move(_plan_up(change), progress, announce, force=force)
+        return report or wait_until_well(found, progress)
+    change.executor.execute(_patient(found.plan, force), force=force)
+    return wait_until_well(found, progress)
+
+
+def _plan_up(change: Changing) -> Move:
+    found = change.survey
+    changed = changed_images(found.desired, found.facts)
+    kept = generations_of(found.transport, found.desired.paths) if changed else ()
+    return Move(
+        change=change,
+        fetch=fetching(found.plan),
+        switch=lambda later: later.plan,
+        way_back=next((item for item in kept if item.number == change.generation), None),
+        image=found.desired.images[DIND] if DIND in changed else None,
+    )
+
+
 def plan_upgrade(change: Changing) -> Move:
     """The way to the images of the configuration. Raises HostError where there is none."""
     found = change.survey
     refuse_if_blocked(found.plan)
-    image = found.desired.images[DIND]
+    image = found.desired.config.docker.image
     told = compatibility(found.facts.inner, tag_version(image), found.desired)
     _refuse(found, told)
     return Move(
         change=change,
         fetch=fetch_plan(found.desired, found.facts),
-        image=image,
         switch=lambda later: switch_plan(later.desired, later.facts),
         way_back=_kept(change, change.generation),
         told=told,
+        image=image,
+        move_pins=True,
     )
 
 
 def plan_rollback(change: Changing, number: int | None) -> Move:
-    """The way back to generation `number`, without one to that before the present one."""
+    """The way back to generation `number`, without one to that before the present one.
+
+    What stands against the configuration as it is now does not count: its files are not used.
+    """
     found = change.survey
-    refuse_if_blocked(found.plan)
+    refuse(found.host.name, host_refusals(found.desired, found.facts))
     if number is None:
         kept = generations_of(found.transport, found.desired.paths)
         goal = generation_before(kept, change.generation)
@@ -97,50 +144,86 @@ def plan_rollback(change: Changing, number: int | None) -> Move:
         goal = _kept(change, number)
     if goal.number == change.generation:
         raise HostError(f"{found.host.name}: generation {goal.number} is in force already")
+    way_back = _kept(change, change.generation)
+    if goal.data != way_back.data:
+        raise HostError(
+            f"{found.host.name}: generation {goal.number} has its images and caches in "
+            f"{goal.data}, but they are in {way_back.data} now",
+            hint="set docker.data and docker.image to what they were, "
+            f"then `runnerkit up {found.host.name} --move-data`",
+        )
     told = compatibility(found.facts.inner, tag_version(goal.images[DIND]), found.desired)
     _refuse(found, told)
     return Move(
         change=change,
         fetch=fetch_for(goal, found.desired, found.facts),
-        image=goal.images[DIND],
         switch=lambda later: restore_plan(goal, later.desired, later.facts, "asked for"),
-        way_back=_kept(change, change.generation),
+        way_back=way_back,
         told=told,
+        image=goal.images[DIND],
     )
 
 
-def carry_out_move(move: Move, progress: Progress, *, force: bool = False) -> HealthReport | None:
+def carry_out_move(
+    move: Move, progress: Progress, announce: Announce, *, force: bool = False
+) -> HealthReport | None:
     """Fetch, ask the image for its version, drain, switch, verify; on failure all the way back.
 
+    Where the fetched images make more of the plan than it told before, `announce` gets the rest.
     None when the newest runs already. Raises ActionError when it failed, with what failed and
     whether the host is well again; HostError when the image turns out not to fit, with nothing
     changed.
     """
     executor = move.change.executor
-    executor.execute(move.fetch)
-    version = version_tuple(executor.engine_version(move.image))
-    found = move.change.survey.again(ask_server=False)
-    _refuse(found, compatibility(found.facts.inner, version, found.desired))
-    switch = move.switch(found)
-    refuse_if_blocked(switch)
-    if not switch.actions:
-        return None
+    executor.begin(move.fetch)
     try:
-        executor.execute(switch, force=force)
+        found, switch = _fetched(move)
+    except (HostError, ActionError) as error:
+        executor.end(f"failed: {error.message}")
+        raise
+    if not switch.actions:
+        executor.end()
+        return None
+    if _steps(switch) - _steps(move.plan):
+        announce(switch)
+    try:
+        executor.execute(_patient(switch, force), force=force)
         report = wait_until_well(found, progress)
+        if move.way_back is None:
+            return report
         insist(report)
     except StillRunningError:  # nothing was switched, and waiting can go on
         raise
     except ActionError as failure:
-        raise _went_back(move, failure, progress) from None
+        if move.way_back is None:
+            raise
+        raise _went_back(move, move.way_back, failure, progress) from None
     return report
 
 
-def _went_back(move: Move, failure: ActionError, progress: Progress) -> ActionError:
+def _steps(plan: Plan) -> set[tuple[str, str]]:
+    return {(action.title, action.reason) for action in plan.actions}
+
+
+def _fetched(move: Move) -> tuple[Survey, Plan]:
+    """The host with the new images on it, and what to do with them."""
+    before = move.change.survey
+    version = version_tuple(move.change.executor.engine_version(move.image)) if move.image else ()
+    found = before.again(ask_server=False, move_pins=move.move_pins)
+    if move.image:
+        _refuse(found, compatibility(found.facts.inner, version, found.desired))
+    switch = move.switch(found)
+    refuse_if_blocked(switch)
+    return found, switch
+
+
+def _went_back(
+    move: Move, way_back: Generation, failure: ActionError, progress: Progress
+) -> ActionError:
     """Return to the generation before; the error that tells how that went."""
     found = move.change.survey.again(ask_server=False)
-    number = move.way_back.number
-    plan = restore_plan(move.way_back, found.desired, found.facts, "what came after it failed")
+    number = way_back.number
+    plan = restore_plan(way_back, found.desired, found.facts, "what came after it failed")
     if is_idle(found.facts):
         # What never became healthy may ignore a signal, too; there is nothing to wait for.
         plan = _patience(plan, IDLE_SECONDS)
@@ -156,6 +239,10 @@ def _went_back(move: Move, failure: ActionError, progress: Progress) -> ActionEr
         f"{failure.message}\nwent back to generation {number}, which is healthy",
         hint=f"runnerkit history {found.host.name}",
     )
+
+
+def _patient(plan: Plan, force: bool) -> Plan:
+    return _patience(plan, 0) if force else plan
 
 
 def _patience(plan: Plan, seconds: int) -> Plan:
@@ -202,5 +289,5 @@ def _refuse(found: Survey, told: Compatibility) -> None:
     if told.refusals:
         raise HostError(
             f"{found.host.name}: {told.refusals[0]}; nothing was changed",
-            hint="choose another image, or give it an empty folder with docker.data",
+            hint=OTHER_IMAGE,
         )

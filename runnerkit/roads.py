@@ -18,6 +18,7 @@ from runnerkit.change.apply import Executor
 from runnerkit.change.journal import Owner
 from runnerkit.change.lock import hold_lock
 from runnerkit.change.manifest import read_manifest
+from runnerkit.change.packages import Blocker
 from runnerkit.change.plan import Plan, diff, without_waiting
 from runnerkit.change.progress import Progress
 from runnerkit.change.remote import Remote
@@ -26,6 +27,7 @@ from runnerkit.collect.probe import Inquiry, collect
 from runnerkit.collect.server_probe import ServerLogin
 from runnerkit.config.effective import HostConfig
 from runnerkit.config.loading import resolve_secret
+from runnerkit.desired.settings import secrets_of
 from runnerkit.desired.shipped import shipped_files
 from runnerkit.desired.state import DesiredState, build
 from runnerkit.errors import ExitCode, HostError, RunnerkitError
@@ -34,7 +36,7 @@ from runnerkit.health.judge import SETTLING, judge
 from runnerkit.health.model import HealthReport, Status
 from runnerkit.paths import MANIFEST, stack_paths
 from runnerkit.reach.transport import Login, Transport, connect
-from runnerkit.secret import Secret
+from runnerkit.secret import Secret, mask
 from runnerkit.target import parse_target
 
 POLL_SECONDS = 1.0
@@ -84,10 +86,18 @@ class Survey:
     desired: DesiredState
     facts: HostFacts
     plan: Plan
+    move_data: bool = False
+    """Whether the plan takes the data along where docker.data changed."""
 
-    def again(self, *, ask_server: bool) -> Survey:
-        """The same host, looked at anew over the same connection."""
-        return _look(self.host, self.transport, self.login, ask_server=ask_server)
+    def again(self, *, ask_server: bool, move_pins: bool = False) -> Survey:
+        """The same host, looked at anew over the same connection.
+
+        With `move_pins` pinned images become those that their tags mean on the host by now.
+        """
+        return _look(
+            self.host, self.transport, self.login,
+            ask_server=ask_server, move_data=self.move_data, move_pins=move_pins,
+        )  # fmt: skip
 
     def report(self) -> HealthReport:
         """The judgement over these facts."""
@@ -171,13 +181,14 @@ def changing(
         reach(host, access) as transport,
         hold_lock(transport, owner, progress, wait_seconds=lock_wait) as fence,
     ):
-        found = _look(host, transport, login, ask_server=False)
-        if move_data:
-            found = replace(found, plan=diff(found.desired, found.facts, move_data=True))
+        found = _look(host, transport, login, ask_server=False, move_data=move_data)
         manifest = read_manifest(found.facts.system.file(MANIFEST))
         generation = manifest.generation if manifest else 0
         remote = Remote(transport, fence)
-        executor = Executor(remote, owner, found.desired.paths, generation, progress)
+        executor = Executor(
+            remote, owner, found.desired.paths, generation, progress,
+            secrets=secrets_of(host, secret),
+        )  # fmt: skip
         yield Changing(found, executor, generation)
 
 
@@ -188,12 +199,18 @@ def _look(
     *,
     ask_server: bool,
     newest: tuple[str, ...] = (),
+    move_data: bool = False,
+    move_pins: bool = False,
 ) -> Survey:
     paths = stack_paths(host.stack, host.docker.data)
     inquiry = _inquiry(host, login, newest) if ask_server else None
     facts = collect(host.name, transport, paths, inquiry)
-    desired = build(host, login.secret, traits_of(facts), shipped_files())
-    return Survey(host, transport, login, desired, facts, diff(desired, facts))
+    log = mask(facts.runner_log, secrets_of(host, login.secret))
+    facts = replace(facts, runner_log=log)
+    traits = traits_of(facts, move_pins=move_pins)
+    desired = build(host, login.secret, traits, shipped_files())
+    plan = diff(desired, facts, move_data=move_data)
+    return Survey(host, transport, login, desired, facts, plan, move_data)
 
 
 def _inquiry(host: HostConfig, login: ServerLogin, newest: tuple[str, ...]) -> Inquiry:
@@ -203,21 +220,13 @@ def _inquiry(host: HostConfig, login: ServerLogin, newest: tuple[str, ...]) -> I
 
 def refuse_if_blocked(plan: Plan) -> None:
     """Raise HostError with the first reason why nothing can be done on this host."""
-    if plan.blockers:
-        blocker = plan.blockers[0]
-        raise HostError(f"{plan.host}: {blocker.message}", hint=blocker.hint)
+    refuse(plan.host, plan.blockers)
 
 
-def carry_out(change: Changing, progress: Progress, *, force: bool = False) -> HealthReport:
-    """Execute the plan, then look again until the host is well.
-
-    Returns the last report; raises ActionError when an action fails.
-    """
-    found = change.survey
-    refuse_if_blocked(found.plan)
-    plan = without_waiting(found.plan) if force else found.plan
-    change.executor.execute(plan, force=force)
-    return wait_until_well(found, progress)
+def refuse(host: str, blockers: tuple[Blocker, ...]) -> None:
+    """Raise HostError with the first of `blockers`, if there is one."""
+    for blocker in blockers:
+        raise HostError(f"{host}: {blocker.message}", hint=blocker.hint)
 
 
 def wait_until_well(

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import hmac
+import json
+import re
+from collections.abc import Iterable, Iterator
+from urllib.parse import quote, quote_plus
+
+HIDDEN = "********"
 
 
 class Secret:
@@ -18,10 +25,10 @@ class Secret:
         return self._value
 
     def __str__(self) -> str:
-        return "********"
+        return HIDDEN
 
     def __repr__(self) -> str:
-        return "Secret(********)"
+        return f"Secret({HIDDEN})"
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Secret):
@@ -33,3 +40,27 @@ class Secret:
 
     def __reduce__(self) -> str:
         raise TypeError("a Secret is never serialised")
+
+
+def mask(text: str, secrets: Iterable[Secret]) -> str:
+    """`text` of a program that knows `secrets`, without them.
+
+    Also hides them as they look in JSON, in a quoted log line or shell word, in a URL, and in
+    base64 of their own.
+    """
+    spellings = {spelling for secret in secrets for spelling in _spellings(secret.reveal())}
+    # The longest first: a spelling may hold another one.
+    for spelling in sorted(spellings - {""}, key=len, reverse=True):
+        text = text.replace(spelling, HIDDEN)
+    return text
+
+
+def _spellings(value: str) -> Iterator[str]:
+    yield value
+    yield json.dumps(value)[1:-1]
+    yield json.dumps(value, ensure_ascii=False)[1:-1]
+    yield re.sub(r'([\\"$])', r"\\\1", value)
+    yield quote(value)
+    yield quote(value, safe="")
+    yield quote_plus(value)
+    yield base64.b64encode(value.encode()).decode()

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from runnerkit.change.plan import find_container
 from runnerkit.collect.tune_probe import collect_probe
 from runnerkit.desired.settings import cache_limits
 from runnerkit.desired.state import DIND
 from runnerkit.errors import HostError
-from runnerkit.facts.host import traits_of
+from runnerkit.facts.host import find_container, traits_of
 from runnerkit.roads import Survey
 from runnerkit.tuning.advice import Advice, Settings, advise
 from runnerkit.tuning.measured import Measured, Probed

@@ -11,6 +11,7 @@ from runnerkit.change.export_file import ExportHead
 from runnerkit.change.journal import Begun
 from runnerkit.change.manifest import Manifest
 from runnerkit.change.packages import Installation
+from runnerkit.config.image_ref import brief
 from runnerkit.desired.state import ManagedFile, ServiceName
 from runnerkit.facts.host import RemoteFile
 from runnerkit.paths import StackPaths
@@ -74,7 +75,7 @@ class PullImage:
     @property
     def title(self) -> str:
         """One line for the plan."""
-        return f"pull {self.ref}"
+        return f"pull {brief(self.ref)}"
 
 
 @dataclass(frozen=True)

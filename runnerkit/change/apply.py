@@ -43,8 +43,15 @@ from runnerkit.change.progress import Progress
 from runnerkit.change.remote import Remote, last_lines
 from runnerkit.desired.state import ManagedFile
 from runnerkit.engine.port import DockerPort
-from runnerkit.errors import ActionError, LockedError, RunnerkitError, UnreachableError
+from runnerkit.errors import (
+    ActionError,
+    ConnectionLostError,
+    LockedError,
+    RunnerkitError,
+    UnreachableError,
+)
 from runnerkit.paths import MANIFEST, StackPaths
+from runnerkit.secret import Secret, mask
 
 WAIT_FOR_DOCKER_SECONDS = 60
 DONE = "done"
@@ -55,7 +62,7 @@ class Executor:
 
     Before each action the journal on the host names it, so that whoever comes after a crash can
     tell how far it came; the end of the plan is a line in the host's history. `generation` is the
-    one in force, 0 where there is none.
+    one in force, 0 where there is none. No error shows `secrets`, whatever programs say.
     """
 
     def __init__(
@@ -66,6 +73,7 @@ class Executor:
         generation: int,
         progress: Progress,
         *,
+        secrets: tuple[Secret, ...] = (),
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -75,32 +83,58 @@ class Executor:
         self._directory = str(paths.directory)
         self._generation = generation
         self._progress = progress
+        self._secrets = secrets
         self._clock = clock
         self._sleep = sleep
+        self._settle()
 
     def execute(self, plan: Plan, *, force: bool = False) -> None:
         """Carry out `plan`; `force` ends builds that still run when a drain's time is over.
 
         Raises ActionError naming the action; what came before it has been done.
         """
+        self.begin(plan, force=force)
+        self.end()
+
+    def begin(self, plan: Plan, *, force: bool = False) -> None:
+        """Like execute, but the change is not over: another plan follows, or `end`."""
         groups = _grouped(plan.actions)
-        since, before = int(self._clock()), self._generation
+        since = int(self._clock())
         for number, group in enumerate(groups, start=1):
             title = group[0].title if len(group) == 1 else f"write {len(group)} files"
             self._progress.begin(self._host, title)
             try:
                 self._note(Begun(self._owner, since, title, number, len(groups)))
                 self._perform(group, force=force)
+            except ConnectionLostError as error:
+                self._progress.end(self._host, ok=False)
+                raise self._broken_off(error, title) from None
             except BaseException as error:
                 self._progress.end(self._host, ok=False)
                 if _is_reported(error):
-                    self._record(self._owner, before, f"failed: {title}")
+                    self._record(self._owner, self._before, f"failed: {title}")
+                    self._settle()
                 raise
             self._progress.end(self._host, ok=True)
-        if any(not isinstance(action, PullImage) for action in plan.actions):
-            self._record(self._owner, before, DONE)
-        elif groups:
+        self._begun |= bool(groups)
+        self._changed |= any(not isinstance(action, PullImage) for action in plan.actions)
+
+    def end(self, result: str = DONE) -> None:
+        """End the change: a line in the history, none for one that only pulled or did nothing."""
+        if self._changed:
+            self._record(self._owner, self._before, result)
+        elif self._begun:
             self._remote.script("forget_journal", self._directory, doing="end the journal")
+        self._settle()
+
+    def _broken_off(self, error: ConnectionLostError, title: str) -> ConnectionLostError:
+        return ConnectionLostError(
+            f"{error.message} during `{title}`",
+            hint=f"once {self._host} answers again, the same command goes on from there",
+        )
+
+    def _settle(self) -> None:
+        self._before, self._begun, self._changed = self._generation, False, False
 
     def engine_version(self, image: str) -> str:
         """The version of the Docker daemon in an image that the host has. Raises ActionError."""
@@ -202,9 +236,9 @@ class Executor:
             return
         logs = self._remote.attempt("why_not_healthy", directory, *start.services).stdout
         said = "".join(f"\n  {line}" for line in logs.decode(errors="replace").splitlines())
+        told = mask(f"{last_lines(completed.stderr or completed.stdout)}{said}", self._secrets)
         raise ActionError(
-            f"{self._host}: the services did not become healthy: "
-            f"{last_lines(completed.stderr or completed.stdout)}{said}",
+            f"{self._host}: the services did not become healthy: {told}",
             hint=f"`runnerkit logs {self._host} dind` shows more",
         )
 

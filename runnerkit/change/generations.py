@@ -13,11 +13,15 @@ from runnerkit.desired.state import DIND, RUNNER, ServiceName
 
 @dataclass(frozen=True)
 class Generation:
-    """One set of files. `image_ids` says what the references meant then, where that is known."""
+    """One set of files. `image_ids` says what the references meant then, where that is known.
+
+    `data` is its data-root, as its `.env` writes it.
+    """
 
     manifest: Manifest
     images: Mapping[ServiceName, str]
     image_ids: Mapping[str, str]
+    data: str = ""
 
     @property
     def number(self) -> int:
@@ -41,7 +45,7 @@ def read_generations(answer: str) -> tuple[Generation, ...]:
                 RUNNER: values["RUNNER_IMAGE"],
             }
             ids = dict(_pairs(images.decode(errors="replace"), " "))
-            found.append(Generation(record, refs, ids))
+            found.append(Generation(record, refs, ids, values.get("DIND_DATA", "")))
     return tuple(sorted(found, key=lambda item: item.number))
 
 

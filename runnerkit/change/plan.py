@@ -27,12 +27,13 @@ from runnerkit.change.actions import (
     WriteFile,
     WriteManifest,
 )
+from runnerkit.change.compatibility import OTHER_IMAGE, changed_images, gate
 from runnerkit.change.data_root import data_blockers, data_notes, data_to_move
 from runnerkit.change.journal import interrupted
 from runnerkit.change.manifest import manifest_is_current
 from runnerkit.change.outdated import outdated
 from runnerkit.change.packages import Blocker, Installation, docker_installation, host_blockers
-from runnerkit.config.image_ref import familiar
+from runnerkit.config.image_ref import brief, familiar
 from runnerkit.desired.hardening import Weakness
 from runnerkit.desired.state import (
     DIND,
@@ -42,12 +43,16 @@ from runnerkit.desired.state import (
     ManagedFile,
     ServiceName,
 )
-from runnerkit.facts.daemon import ContainerFacts, DaemonFacts
-from runnerkit.facts.host import HostFacts, RemoteFile
+from runnerkit.facts.daemon import DaemonFacts
+from runnerkit.facts.host import HostFacts, RemoteFile, find_container
 from runnerkit.paths import DIGEST_LABEL
 
 DIRECTORY_MODE = 0o750
 SPACE_TO_BEGIN = 2 << 30
+ONE_AFTER_THE_OTHER = Blocker(
+    "docker.data and an image change at once: there would be no way back",
+    "move the data with the present images first, then change them",
+)
 
 
 @dataclass(frozen=True)
@@ -70,11 +75,13 @@ def diff(desired: DesiredState, facts: HostFacts, *, move_data: bool = False) ->
 
     Data in another place than the desired one is moved only with `move_data`.
     """
-    blockers = list(host_blockers(facts.system, 0 if _is_set_up(facts) else SPACE_TO_BEGIN))
+    blockers = [*host_refusals(desired, facts)]
     installation = docker_installation(facts, desired.docker_source, desired.docker_repository)
-    if isinstance(installation, Blocker):
-        blockers.append(installation)
     blockers += data_blockers(desired, facts, move=move_data)
+    told = gate(desired, facts, move_data=move_data)
+    blockers += [Blocker(refusal, OTHER_IMAGE) for refusal in told.refusals]
+    if move_data and data_to_move(desired, facts) and changed_images(desired, facts):
+        blockers.append(ONE_AFTER_THE_OTHER)
     if blockers:
         return Plan(desired.host, (), tuple(blockers))
     actions: list[Action] = [*clear_up(desired, facts)]
@@ -93,8 +100,19 @@ def diff(desired: DesiredState, facts: HostFacts, *, move_data: bool = False) ->
     actions += _files(desired, facts)
     actions += starting
     actions += _preload(desired, facts)
-    notes = () if _is_set_up(facts) else data_notes(facts)
+    notes = (
+        *(() if _is_set_up(facts) else data_notes(facts)),
+        *told.warnings,
+        *_pin_notes(desired, facts),
+    )
     return Plan(desired.host, tuple(actions), notes=notes, weaknesses=desired.weaknesses)
+
+
+def host_refusals(desired: DesiredState, facts: HostFacts) -> tuple[Blocker, ...]:
+    """Why nothing can be done on this host, whatever is to be done."""
+    found = host_blockers(facts.system, 0 if _is_set_up(facts) else SPACE_TO_BEGIN)
+    docker = docker_installation(facts, desired.docker_source, desired.docker_repository)
+    return (*found, docker) if isinstance(docker, Blocker) else found
 
 
 def without_waiting(plan: Plan) -> Plan:
@@ -106,13 +124,6 @@ def without_waiting(plan: Plan) -> Plan:
             for action in plan.actions
         ),
     )
-
-
-def find_container(facts: HostFacts, service: str) -> ContainerFacts | None:
-    """The stack's container for `service`, if the engine has one."""
-    if not isinstance(facts.outer, DaemonFacts):
-        return None
-    return next((item for item in facts.outer.containers if item.service == service), None)
 
 
 def file_problem(wanted: ManagedFile, found: RemoteFile | None) -> str | None:
@@ -133,8 +144,13 @@ def service_problem(desired: DesiredState, facts: HostFacts, service: ServiceNam
     container = find_container(facts, service)
     if container is None:
         return f"{service} has no container"
+    image = desired.images[service]
     if container.labels.get(DIGEST_LABEL) != desired.services[service]:
+        if container.image != image:
+            return f"{service} goes from {brief(container.image)} to {brief(image)}"
         return f"the configuration of {service} changed"
+    if "@" in image and _image_id(facts, image) not in (None, container.image_id):
+        return f"{service} does not run the image of its digest"
     if container.state != "running":
         return f"{service} is {container.state}"
     if service == RUNNER and facts.system.draining == container.id:
@@ -154,6 +170,21 @@ def _is_set_up(facts: HostFacts) -> bool:
 
 def _install_reason(facts: HostFacts) -> str:
     return "Docker is too old" if facts.system.docker_cli else "Docker is not installed"
+
+
+def _image_id(facts: HostFacts, ref: str) -> str | None:
+    return facts.outer.images.get(familiar(ref)) if isinstance(facts.outer, DaemonFacts) else None
+
+
+def _pin_notes(desired: DesiredState, facts: HostFacts) -> Iterator[str]:
+    for ref in desired.unpinned:
+        if _image_id(facts, ref) is None:
+            yield f"{ref} is pinned to its digest as soon as it is on the host"
+        else:
+            yield (
+                f"{ref} cannot be pinned: it came from an archive or a build, not from a "
+                "registry, so it has no digest"
+            )
 
 
 def _images(desired: DesiredState, facts: HostFacts) -> Iterator[Action]:

@@ -17,9 +17,9 @@ from runnerkit.change.actions import (
     UnpackData,
 )
 from runnerkit.change.export_file import ExportHead
-from runnerkit.change.plan import Plan, clear_up, drain_action, find_container
+from runnerkit.change.plan import Plan, clear_up, drain_action
 from runnerkit.desired.state import RUNNER, DesiredState
-from runnerkit.facts.host import HostFacts
+from runnerkit.facts.host import HostFacts, find_container
 
 
 def drain_plan(desired: DesiredState, facts: HostFacts, timeout_seconds: int | None) -> Plan:

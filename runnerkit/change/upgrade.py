@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import takewhile
+
 from runnerkit.change.actions import (
     Action,
+    ClearUp,
     HaltServices,
+    InstallDocker,
     LoadImages,
     MakeDirectory,
     PullImage,
     RestoreFiles,
+    StartDocker,
     StartServices,
     WriteFile,
 )
@@ -18,22 +24,28 @@ from runnerkit.change.plan import (
     clear_up,
     diff,
     drain_action,
-    find_container,
     write_manifest,
 )
 from runnerkit.change.stages import running_steps
 from runnerkit.config.image_ref import familiar
 from runnerkit.desired.state import DesiredState
 from runnerkit.facts.daemon import DaemonFacts
-from runnerkit.facts.host import HostFacts
+from runnerkit.facts.host import HostFacts, find_container
 
 # A runner without a stage ends within ten seconds of the signal; one that does not is no runner.
 IDLE_SECONDS = 30
+_FETCHING = (ClearUp, InstallDocker, StartDocker, LoadImages, PullImage)
+
+
+def fetching(plan: Plan) -> Plan:
+    """The beginning of a plan, up to where the images are on the host."""
+    until = takewhile(lambda action: isinstance(action, _FETCHING), plan.actions)
+    return replace(plan, actions=tuple(until))
 
 
 def fetch_plan(desired: DesiredState, facts: HostFacts) -> Plan:
     """Bring the images of `desired` to the host as the registry has them now."""
-    refs = tuple(dict.fromkeys(desired.images.values()))
+    refs = desired.tags
     if desired.load_from is not None:
         load = LoadImages(desired.load_from, refs, "what the archives hold now")
         return Plan(desired.host, (*clear_up(desired, facts), load))

@@ -91,8 +91,9 @@ def _ping(near: socket.socket, host: str, login: ServerLogin) -> ServerFacts:
         if until := (secured.getpeercert() or {}).get("notAfter"):
             ends = float(ssl.cert_time_to_seconds(str(until)))
     try:
-        headers = {
-            "X-Drone-Token": login.secret.reveal(),
+        headers: dict[str, str | bytes] = {
+            # As bytes, which may be any text: http.client would take str for Latin-1.
+            "X-Drone-Token": login.secret.reveal().encode(),
             "Content-Length": "0",
             "Connection": "close",
         }

@@ -83,10 +83,11 @@ def up(
     """Make the hosts what the configuration says: plan, ask, execute, wait until healthy."""
     from contextlib import ExitStack
 
+    from runnerkit.lifecycle import carry_out
     from runnerkit.report.progress import progress_for_terminal
     from runnerkit.report.screens import plan_text, show, stdout_console
     from runnerkit.report.status import health_text
-    from runnerkit.roads import carry_out, changing, on_each, worst
+    from runnerkit.roads import changing, on_each, worst
 
     loaded, access = load(config, accept_new_host_key)
     selected = select(loaded, hosts)
@@ -110,8 +111,11 @@ def up(
         if pending:
             confirm(f"Change {', '.join(pending)}?", yes=yes)
 
+        def announce(rest: Plan) -> None:
+            console.print(plan_text(rest))
+
         def change(chosen: HostConfig) -> HealthReport:
-            return carry_out(pending[chosen.name], progress, force=force)
+            return carry_out(pending[chosen.name], progress, announce, force=force)
 
         reports, failures = on_each([f.survey.host for f in pending.values()], change)
     show(health_text(reports.values()))

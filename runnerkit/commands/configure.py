@@ -103,6 +103,8 @@ def render(
             manifest_file(found.facts.system.file(MANIFEST), desired.files, now),
         )
     write_rendered(files, out, redact=redact)
+    for ref in desired.unpinned:
+        typer.echo(f"not pinned, as the host has no digest of it yet: {ref}", err=True)
     verdict = check_compose(out)
     if verdict.status == "invalid":
         raise RunnerkitError(f"docker compose refuses the files in {out}: {verdict.message}")

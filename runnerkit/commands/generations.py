@@ -110,7 +110,9 @@ def _go(move: Move, progress: Progress, question: str, *, yes: bool, force: bool
     for warning in move.told.warnings:
         typer.echo(f"  note: {warning}")
     confirm(question, yes=yes)
-    report = carry_out_move(move, progress, force=force)
+    report = carry_out_move(
+        move, progress, lambda rest: console.print(plan_text(rest)), force=force
+    )
     if report is None:
         typer.echo(f"{move.plan.host}: it runs the newest already; nothing was restarted")
         return

@@ -58,9 +58,9 @@ def resume(
     accept_new_host_key: AcceptOption = False,
 ) -> None:
     """Let a drained runner take builds again, with the files that lie on its host."""
-    from runnerkit.change.plan import find_container
     from runnerkit.change.service_plans import resume_plan
     from runnerkit.desired.state import DIND
+    from runnerkit.facts.host import find_container
     from runnerkit.report.screens import show
     from runnerkit.report.status import health_text
     from runnerkit.roads import wait_until_well

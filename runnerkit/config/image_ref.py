@@ -49,3 +49,10 @@ def familiar(ref: str) -> str:
     if name.count("/") == 1:
         name = name.removeprefix("library/")
     return f"{name}@{digest}" if at else f"{name}:{tag or 'latest'}"
+
+
+def brief(ref: str) -> str:
+    """`ref` for people: of a digest the first 12 digits."""
+    name, at, digest = ref.partition("@")
+    kind, _, digits = digest.partition(":")
+    return f"{name}@{kind}:{digits[:12]}" if at else name

@@ -226,6 +226,9 @@ class ImageSettings(Model):
     load: LocalPath | None = Field(
         None, description="Folder here with `docker save` archives for hosts without a registry."
     )
+    pin: Flag = Field(
+        False, description="Hold the stack's images to their digests until `upgrade` moves them."
+    )
 
 
 class RegistrySettings(Model):

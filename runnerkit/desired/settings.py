@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlsplit
@@ -10,6 +11,7 @@ from urllib.parse import urlsplit
 from runnerkit.config.effective import HostConfig
 from runnerkit.desired.addresses import choose_pools
 from runnerkit.desired.gc_policy import CacheLimits, gc_policy
+from runnerkit.desired.pins import Pins
 from runnerkit.desired.traits import DEFAULT_MTU, HostTraits
 from runnerkit.paths import StackPaths
 from runnerkit.secret import Secret
@@ -18,6 +20,7 @@ from runnerkit.secret import Secret
 ASSUMED_DATA_DISK_BYTES = 100 << 30
 # How dind reaches the mirror: by the service's name in compose.yml.
 MIRROR_URL = "http://mirror:5000"
+SECRET_NAME = re.compile(r"SECRET|TOKEN|PASSWORD|PASSWD|CREDENTIAL|_KEY$")
 # A mirror without an address of its own gets some port there that nobody is told about.
 LOOPBACK = "127.0.0.1:"
 
@@ -108,14 +111,22 @@ def runner_settings(host: HostConfig, traits: HostTraits, secret: Secret) -> dic
     return settings | {key: value for key, value in optional.items() if value} | dict(runner.env)
 
 
+def secrets_of(host: HostConfig, secret: Secret) -> tuple[Secret, ...]:
+    """What the runner knows and nobody else should: `secret`, and settings named like one."""
+    given = {**host.runner.environ, **host.runner.env}
+    named = (Secret(value) for name, value in given.items() if SECRET_NAME.search(name) and value)
+    return (secret, *named)
+
+
 def compose_settings(host: HostConfig, traits: HostTraits, paths: StackPaths) -> dict[str, str]:
     """What compose.yml interpolates, without the digests. No secret."""
     docker = host.docker
     registry = host.registry
+    pins = _pins(host, traits)
     return {
         "COMPOSE_PROJECT_NAME": paths.project,
         "COMPOSE_FILE": "compose.yml",
-        "DIND_IMAGE": str(docker.image),
+        "DIND_IMAGE": pins.pinned(docker.image),
         "DIND_DATA": str(paths.data),
         "DIND_SOCKET_DIR": str(paths.sockets),
         "DIND_MEMORY": str(int(docker.memory or 0)),
@@ -129,15 +140,22 @@ def compose_settings(host: HostConfig, traits: HostTraits, paths: StackPaths) ->
         "LOG_MAX_FILE": str(docker.log_max_file),
         "LOG_MAX_SIZE": f"{int(docker.log_max_size)}b",
         "RUNNER_ARCH": host.runner.env.get("DRONE_PLATFORM_ARCH") or traits.arch,
-        "RUNNER_IMAGE": str(host.runner.image),
+        "RUNNER_IMAGE": pins.pinned(host.runner.image),
         "RUNNER_STOP_GRACE": f"{int(host.runner.drain_timeout)}s",
         "MIRROR_DATA": str(paths.mirror_data),
-        "MIRROR_IMAGE": str(registry.image),
+        "MIRROR_IMAGE": pins.pinned(registry.image) if registry.mirror else str(registry.image),
         "MIRROR_LISTEN": registry.listen or LOOPBACK,
         "MIRROR_MAX_KIB": str(int(registry.max) // 1024),
         "MIRROR_UPSTREAM": str(registry.upstream),
         **({"COMPOSE_PROFILES": "mirror"} if registry.mirror else {}),
     }
+
+
+def _pins(host: HostConfig, traits: HostTraits) -> Pins:
+    if not host.images.pin:
+        return Pins()
+    # What archives brought cannot be asked for by digest: there the tag alone counts.
+    return traits.pins.moved() if host.images.load else traits.pins
 
 
 def _insecure(registries: Iterable[str], mirrors: Iterable[str]) -> list[str]:

@@ -66,6 +66,9 @@ class DesiredState:
     services: Mapping[ServiceName, str]
     """Service to the digest that its container's label must carry."""
     images: Mapping[ServiceName, str]
+    """As the files name them: with a digest where they are pinned."""
+    tags: tuple[str, ...]
+    """The same images, each once, as the configuration names them."""
     preload: tuple[str, ...]
     load_from: Path | None
     docker_source: str
@@ -75,6 +78,13 @@ class DesiredState:
     health_seconds: int
     keep_generations: int
     weaknesses: tuple[Weakness, ...] = ()
+
+    @property
+    def unpinned(self) -> tuple[str, ...]:
+        """The images that are to be pinned, and whose digests the host does not know."""
+        if not self.config.images.pin:
+            return ()
+        return tuple(dict.fromkeys(ref for ref in self.images.values() if "@" not in ref))
 
     def file(self, name: str) -> ManagedFile:
         """The file called `name`; raises KeyError."""
@@ -122,6 +132,7 @@ def build(host: HostConfig, secret: Secret, traits: HostTraits, shipped: Shipped
         ),
         services=digests,
         images=images,
+        tags=_tags(host),
         preload=tuple(str(image) for image in host.docker.preload),
         load_from=host.images.load,
         docker_source=host.docker.source,
@@ -132,6 +143,11 @@ def build(host: HostConfig, secret: Secret, traits: HostTraits, shipped: Shipped
         keep_generations=host.keep_generations,
         weaknesses=weaknesses(host, compose),
     )
+
+
+def _tags(host: HostConfig) -> tuple[str, ...]:
+    mirror = [host.registry.image] if host.registry.mirror else []
+    return tuple(dict.fromkeys([host.docker.image, host.runner.image, *mirror]))
 
 
 def _daemon_options(host: HostConfig, traits: HostTraits) -> dict[str, Any]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Network
 
 from runnerkit.desired.addresses import AddressPool
+from runnerkit.desired.pins import Pins
 
 DEFAULT_MTU = 1500
 
@@ -20,7 +21,7 @@ class HostTraits:
     `data_disk_bytes` is the size of the filesystem that will hold the data-root; None is
     unknown. `occupied` are IPv4 ranges that the host routes to or gave to its own Docker
     networks. `current_pools` are those in force in an existing daemon.json. `arch` is the
-    architecture by Docker's name for it.
+    architecture by Docker's name for it. `pins` are the digests that the host knows.
     """
 
     mtu: int = DEFAULT_MTU
@@ -29,6 +30,7 @@ class HostTraits:
     nameservers: tuple[str, ...] = ()
     current_pools: tuple[AddressPool, ...] = ()
     arch: str = "amd64"
+    pins: Pins = field(default_factory=Pins)
 
 
 UNKNOWN_HOST = HostTraits()

@@ -13,12 +13,13 @@ from dataclasses import dataclass, field
 from ipaddress import AddressValueError, IPv4Network, NetmaskValueError, ip_address, ip_network
 
 from runnerkit.desired.addresses import AddressPool
+from runnerkit.desired.pins import Pins, pins_of
 from runnerkit.desired.traits import ARCHITECTURES, DEFAULT_MTU, HostTraits
 from runnerkit.facts.cache import GcFacts
-from runnerkit.facts.daemon import DaemonFacts, DaemonUnavailable
+from runnerkit.facts.daemon import ContainerFacts, DaemonFacts, DaemonUnavailable
 from runnerkit.facts.inside import InsideFacts
 from runnerkit.facts.janitor import JanitorReport, parse_janitor_report
-from runnerkit.paths import DAEMON_FILE
+from runnerkit.paths import DAEMON_FILE, ENV_FILE
 
 Daemon = DaemonFacts | DaemonUnavailable
 
@@ -164,6 +165,13 @@ class HostFacts:
     mounted: tuple[MountedFile, ...] = ()
 
 
+def find_container(facts: HostFacts, service: str) -> ContainerFacts | None:
+    """The stack's container for `service`, if the engine has one."""
+    if not isinstance(facts.outer, DaemonFacts):
+        return None
+    return next((item for item in facts.outer.containers if item.service == service), None)
+
+
 class FactsError(ValueError):
     """The answer of facts.sh is not one."""
 
@@ -232,12 +240,16 @@ def parse_mounted(answer: str) -> tuple[MountedFile, ...]:
     )
 
 
-def traits_of(facts: HostFacts) -> HostTraits:
-    """What the desired state depends on. The inner daemon's own networks are not in the way."""
+def traits_of(facts: HostFacts, *, move_pins: bool = False) -> HostTraits:
+    """What the desired state depends on. The inner daemon's own networks are not in the way.
+
+    With `move_pins` a pin gives way where its tag means another image on the host by now.
+    """
     occupied = list(facts.system.routes)
     if isinstance(facts.outer, DaemonFacts):
         occupied += [net for text in facts.outer.subnets if (net := _ipv4_network(text))]
     disk = facts.system.data_disk
+    pins = _pins(facts)
     return HostTraits(
         mtu=facts.system.mtu or DEFAULT_MTU,
         data_disk_bytes=disk.total if disk else None,
@@ -245,7 +257,14 @@ def traits_of(facts: HostFacts) -> HostTraits:
         nameservers=facts.system.nameservers,
         current_pools=_current_pools(facts.system.file(DAEMON_FILE)),
         arch=ARCHITECTURES.get(facts.system.arch, "amd64"),
+        pins=pins.moved() if move_pins else pins,
     )
+
+
+def _pins(facts: HostFacts) -> Pins:
+    env = facts.system.file(ENV_FILE)
+    images = facts.outer.images if isinstance(facts.outer, DaemonFacts) else {}
+    return pins_of(env.content if env else None, images)
 
 
 def _take(raw: _Raw, key: str, fields: list[str]) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from runnerkit.change.plan import find_container
 from runnerkit.desired.state import ServiceName
 from runnerkit.facts.daemon import ContainerFacts, DaemonUnavailable, unix_time
+from runnerkit.facts.host import find_container
 from runnerkit.health.model import Case, Finding, fail, ok, skip, warn
 
 # Docker waits longer from restart to restart, at most a minute: a loop is young whenever seen.

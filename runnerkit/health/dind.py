@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from runnerkit.change.data_root import unfit
-from runnerkit.change.plan import find_container
 from runnerkit.desired.state import DIND
 from runnerkit.facts.daemon import DaemonFacts, DaemonUnavailable
+from runnerkit.facts.host import find_container
 from runnerkit.health.containers import ago, container_finding, running, seconds_up
 from runnerkit.health.model import Case, Finding, fail, ok, skip, unknown, warn
 

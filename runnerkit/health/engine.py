@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from runnerkit.change.packages import MIN_COMPOSE, MIN_ENGINE, version_tuple
+from runnerkit.config.image_ref import brief, familiar
 from runnerkit.facts.daemon import DaemonFacts, DaemonUnavailable
+from runnerkit.facts.host import find_container
 from runnerkit.health.model import Case, Finding, fail, ok, skip, unknown, warn
 
 UPGRADE = "upgrade Docker on the host, or set docker.source: official and run runnerkit up"
@@ -44,10 +46,12 @@ def updates(case: Case) -> Finding:
     if not isinstance(outer, DaemonFacts):
         return skip("the engine does not answer")
     silent = [ref for ref, digest in newest.items() if digest is None]
-    held = {ref.rpartition("@")[2] for ref in outer.images if "@" in ref}
+    # A newer image that only lies there is not in use.
+    running = {item.image_id for item in outer.containers} or set(outer.images.values())
+    held = {ref.rpartition("@")[2] for ref, id_ in outer.images.items() if id_ in running}
     old = [ref for ref, digest in newest.items() if digest and digest not in held]
     if old:
-        hint = f"on the host: docker pull {old[0]}; then runnerkit up {case.desired.host}"
+        hint = f"runnerkit upgrade {case.desired.host}"
         return warn(f"newer images: {', '.join(old)}", f"{len(old)} of {len(newest)}", hint)
     if silent:
         hint = "docker login on the host, if the registry wants one"
@@ -55,8 +59,33 @@ def updates(case: Case) -> Finding:
     return ok("the newest images")
 
 
+def pins(case: Case) -> Finding:
+    """The containers run the images that images.pin holds them to."""
+    desired, outer = case.desired, case.facts.outer
+    if not desired.config.images.pin:
+        return skip("images.pin is off")
+    if not isinstance(outer, DaemonFacts):
+        return skip("the engine does not answer")
+    astray = []
+    for service, ref in desired.images.items():
+        container = find_container(case.facts, service)
+        if container is None or "@" not in ref:
+            continue
+        image = outer.images.get(familiar(ref))
+        if container.image_id != image if image else container.image != ref:
+            astray.append(f"{service} runs {brief(container.image)}, not {brief(ref)}")
+    if astray:
+        hint = f"runnerkit plan {desired.host}, then runnerkit up {desired.host}"
+        return warn("another image runs than the pinned one", "; ".join(astray), hint)
+    if desired.unpinned:
+        hint = "let the host pull them from a registry, or set images.pin: false"
+        names = ", ".join(desired.unpinned)
+        return warn(f"without a digest to pin: {names}", "from an archive or a build", hint)
+    return ok(f"{len(desired.tags)} images run by their digests")
+
+
 def _dotted(version: tuple[int, ...]) -> str:
     return ".".join(map(str, version))
 
 
-CHECKS = (engine, compose, updates)
+CHECKS = (engine, compose, updates, pins)

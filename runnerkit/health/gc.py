@@ -8,11 +8,10 @@ from runnerkit.cache.gc_lint import lint
 from runnerkit.cache.rules import THREE_SIZES, differences, rules_of
 from runnerkit.change.outdated import outdated
 from runnerkit.change.packages import version_tuple
-from runnerkit.change.plan import find_container
 from runnerkit.desired.state import DIND, DesiredState
 from runnerkit.facts.cache import GcRule
 from runnerkit.facts.daemon import DaemonUnavailable
-from runnerkit.facts.host import HostFacts
+from runnerkit.facts.host import HostFacts, find_container
 from runnerkit.health.model import Case, Finding, fail, ok, skip, unknown, warn
 from runnerkit.paths import DAEMON_FILE
 

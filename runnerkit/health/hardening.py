@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from runnerkit.change.plan import find_container
 from runnerkit.desired.hardening import Weakness, isolation_weaknesses
+from runnerkit.facts.host import find_container
 from runnerkit.health.model import Case, Finding, fail, ok, skip, unknown, warn
 
 

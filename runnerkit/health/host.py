@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from runnerkit.change.manifest import read_manifest
 from runnerkit.change.outdated import outdated
-from runnerkit.change.plan import DIRECTORY_MODE, find_container
+from runnerkit.change.plan import DIRECTORY_MODE
 from runnerkit.desired.traits import ARCHITECTURES
 from runnerkit.facts.daemon import DaemonFacts
-from runnerkit.facts.host import Disk
+from runnerkit.facts.host import Disk, find_container
 from runnerkit.health.model import Case, Finding, fail, ok, skip, unknown, warn
 from runnerkit.paths import DIGEST_LABEL, MANIFEST
 from runnerkit.units import format_bytes

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from runnerkit.change.plan import find_container
 from runnerkit.desired.state import JANITOR
+from runnerkit.facts.host import find_container
 from runnerkit.health.containers import container_finding
 from runnerkit.health.model import Case, Finding, ok, skip, warn
 from runnerkit.units import format_bytes, format_duration

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 
 from runnerkit.change.packages import version_tuple
-from runnerkit.change.plan import find_container
 from runnerkit.desired.state import RUNNER
 from runnerkit.facts.daemon import DaemonFacts, unix_time
+from runnerkit.facts.host import find_container
 from runnerkit.health.containers import container_finding, running
 from runnerkit.health.model import Case, Finding, fail, ok, skip, warn
 

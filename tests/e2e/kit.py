@@ -193,3 +193,21 @@ def only(kit: Kit, host: str) -> None:
         if other != host:
             kit("down", other, "--yes")
     kit("up", host, "--yes")
+
+
+# Like dind in every way but that it never becomes one.
+BROKEN_DIND = (
+    "FROM docker:28.5-dind\n"
+    'ENTRYPOINT ["sh", "-c", "trap \\"exit 1\\" TERM; echo no such luck >&2; sleep 99999 & wait"]\n'
+)
+
+
+def publish(lab: Lab, host: str, ref: str, dockerfile: str) -> None:
+    """Build an image on `host` and put it into the lab's registry; the host forgets it."""
+    lab.on(host, "sh", "-c", f'printf %s "$0" | docker build -q -t {ref} -', dockerfile)
+    lab.on(host, "docker", "save", "-o", "/var/lib/docker/published.tar", ref)
+    # The disk of a host is a folder here; through its standard output it would take a minute.
+    [tarball] = Path(lab.info["config"]).parent.glob(f"hosts/{host}/data/docker/published.tar")
+    lab.call("image", ref, str(tarball))
+    tarball.unlink()
+    lab.on(host, "docker", "image", "rm", ref)

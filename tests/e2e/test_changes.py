@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import re
@@ -15,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.kit import PIPELINES, Kit, Lab, explain, logs_of, until
+from tests.e2e.kit import BROKEN_DIND, PIPELINES, Kit, Lab, explain, publish, until
 
 pytestmark = pytest.mark.lab
 
@@ -161,6 +160,36 @@ def test_a_client_killed_while_it_drains_loses_no_build(alone: Kit, lab: Lab) ->
     alone("plan", HOST, "--exit-code")
 
 
+@pytest.mark.parametrize("command", [("up", "--yes"), ("drain",)], ids=["up", "drain"])
+def test_a_host_that_goes_away_while_it_drains_is_told_and_the_next_call_goes_on(
+    command: tuple[str, ...], alone: Kit, lab: Lab
+) -> None:
+    lost = a_running_build(alone, lab)
+    alone.edit(host_settings(runner={"capacity": 7}))
+    change = started(alone, *command, HOST)
+    wait_for_step(lab, "drain the runner")
+    lab.call("cut", HOST)
+    try:
+        output = change.communicate(timeout=180)[0]
+        assert change.returncode == 5, output
+        told = f"error: {HOST}: the connection was lost during `drain the runner`"
+        assert output.count("error:") == output.count(told) == 1, output
+        assert f"once {HOST} answers again, the same command goes on" in output
+        alone("plan", HOST, expect=5)
+    finally:
+        lost.kill()
+        lab.call("boot", HOST)
+    assert "was interrupted at `drain the runner`" in alone("plan", HOST).stdout
+    alone(*command, HOST)
+    if command == ("drain",):
+        assert "takes no new builds" in alone("status", HOST, expect=None).stdout
+    alone("up", HOST, "--yes")
+    alone("plan", HOST, "--exit-code")
+    open_gate(lab)
+    result = lab.submit(PIPELINES / "wait.yml")
+    assert result["status"] == "success", explain(result)
+
+
 def test_a_drain_that_takes_too_long_names_what_runs_and_kills_nothing(
     alone: Kit, lab: Lab
 ) -> None:
@@ -198,9 +227,7 @@ def test_a_lock_of_a_silent_client_is_explained_and_can_be_ended(alone: Kit, lab
 
 
 def test_an_upgrade_that_never_gets_healthy_goes_back(alone: Kit, lab: Lab) -> None:
-    publish(
-        lab, "broken/dind:28", 'trap "exit 1" TERM; echo "no such luck" >&2; sleep 1000000 & wait'
-    )
+    publish(lab, HOST, "broken/dind:28", BROKEN_DIND)
     alone.edit(host_settings(docker={"image": "docker:28.5-dind", "health_timeout": "10s"}))
     alone("up", HOST, "--yes")
     answer = alone("upgrade", HOST, "--to-dind", "broken/dind:28", "--yes", expect=1)
@@ -242,46 +269,3 @@ def test_a_rotated_secret_restarts_only_the_runner(alone: Kit, lab: Lab, tmp_pat
     assert container_id(lab, "runner") != before["runner"]
     kept = lab.on(HOST, "sh", "-c", "stat -c %a /srv/runnerkit/main/generations/*/runner.env")
     assert set(kept.stdout.split()) == {"600"}
-
-
-HOSTILE = {
-    "COMMAND": "$(touch /tmp/executed)",
-    "BACKTICKS": "`touch /tmp/executed`",
-    "SEMICOLON": "; touch /tmp/executed #",
-    "NEXT": "&& touch /tmp/executed ||",
-    "VARIABLE": "$HOME ${HOME} $$ %s %n",
-    "QUOTES": 'it\'s "quoted"',
-    "BACKSLASH": r"\n \\ \$HOME",
-    "BLANKS": "  two  blanks  ",
-    "GLOB": "* ? [a-z] ~ {a} !",
-    "ACCENTS": "süß 雪 🌨",
-    "OPTION": "--privileged=true",
-    "BRACES": "{{.Secret}} ${{ secrets.x }}",
-}
-
-
-def test_hostile_values_arrive_byte_for_byte_and_nothing_is_executed(alone: Kit, lab: Lab) -> None:
-    environ = {f"HOSTILE_{name}": value for name, value in HOSTILE.items()}
-    alone.edit(host_settings(runner={"environ": environ}))
-    alone("up", HOST, "--yes")
-    build = lab.submit(PIPELINES / "environ.yml")
-    assert build["status"] == "success", explain(build)
-    lines = logs_of(build, "tell").splitlines()
-    told = base64.b64decode(lines[-1]).decode().rstrip("\0").split("\0")
-    assert dict(item.split("=", 1) for item in told) == environ
-    assert lab.on(HOST, "find", "/tmp", "-name", "executed").stdout == ""  # noqa: S108 - the bait
-    for service in ("dind", "runner"):
-        inside = ("docker", "exec", f"runnerkit-main-{service}-1", "ls", "/tmp")  # noqa: S108
-        assert "executed" not in lab.on(HOST, *inside).stdout
-
-
-def publish(lab: Lab, ref: str, program: str) -> None:
-    """An image like dind in every way but that it runs `program` instead."""
-    dockerfile = f"FROM docker:28.5-dind\nENTRYPOINT {json.dumps(['sh', '-c', program])}\n"
-    lab.on(HOST, "sh", "-c", f'printf %s "$0" | docker build -q -t {ref} -', dockerfile)
-    lab.on(HOST, "docker", "save", "-o", "/var/lib/docker/broken.tar", ref)
-    # The disk of a host is a folder here; through its standard output it would take a minute.
-    [tarball] = Path(lab.info["config"]).parent.glob(f"hosts/{HOST}/data/docker/broken.tar")
-    lab.call("image", ref, str(tarball))
-    tarball.unlink()
-    lab.on(HOST, "docker", "image", "rm", ref)

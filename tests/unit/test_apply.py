@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import tarfile
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
@@ -20,13 +21,15 @@ from runnerkit.errors import ActionError, ConnectionLostError, LockedError
 from runnerkit.paths import stack_paths
 from runnerkit.reach.transport import ByteStream, Completed
 from runnerkit.report.progress import Silent
-from tests.unit.builders import converged, desired_for, with_docker
+from runnerkit.secret import Secret
+from tests.unit.builders import SECRET, converged, desired_for, with_docker
 
 WRITE_FILES = "\n".join([script("generations"), script("write_files")])
-DRAIN, END_BUILDS, JOURNAL, RECORD, START_SERVICES, WHY = (
+DRAIN, END_BUILDS, FORGET, JOURNAL, RECORD, START_SERVICES, WHY = (
     script(name)
     for name in (
-        "drain", "end_builds", "journal", "record", "start_services", "why_not_healthy",
+        "drain", "end_builds", "forget_journal", "journal", "record", "start_services",
+        "why_not_healthy",
     )
 )  # fmt: skip
 OWNER = Owner("ops@laptop", 4711, "up")
@@ -94,13 +97,17 @@ def a_host(answers: dict[str, list[Completed | Exception]]) -> ScriptedHost:
     return ScriptedHost({JOURNAL: [ok()], RECORD: [ok()], **answers})
 
 
-def execute(host: ScriptedHost, plan: Plan, *, force: bool = False) -> None:
+def executor(host: ScriptedHost, secrets: tuple[Secret, ...] = ()) -> Executor:
     seconds = iter(range(10_000))
     paths = stack_paths("main", "/var/lib/runnerkit")
-    Executor(
+    return Executor(
         Remote(host, Fence("token")), OWNER, paths, 0, Silent(),
-        clock=lambda: float(next(seconds)), sleep=lambda _: None,
-    ).execute(plan, force=force)  # fmt: skip
+        secrets=secrets, clock=lambda: float(next(seconds)), sleep=lambda _: None,
+    )  # fmt: skip
+
+
+def execute(host: ScriptedHost, plan: Plan, *, force: bool = False) -> None:
+    executor(host).execute(plan, force=force)
 
 
 def test_a_generation_travels_in_one_archive_that_is_checked_by_its_digest(tmp_path: Path) -> None:
@@ -152,7 +159,7 @@ def test_every_action_is_in_the_journal_before_it_begins(tmp_path: Path) -> None
 
 def test_a_lost_connection_leaves_the_journal_for_the_next_one(tmp_path: Path) -> None:
     host = a_host({START_SERVICES: [ConnectionLostError("the connection was lost")]})
-    with pytest.raises(ConnectionLostError):
+    with pytest.raises(ConnectionLostError, match="lost during `start dind and runner`"):
         execute(host, Plan("forge", (start(tmp_path),)))
     assert host.history() == []
 
@@ -197,3 +204,26 @@ def test_a_converged_host_is_left_alone(tmp_path: Path) -> None:
     desired = desired_for(tmp_path)
     execute(host, diff(desired, converged(desired)))
     assert host.ran == []
+
+
+def test_what_the_runner_said_never_shows_a_secret(tmp_path: Path) -> None:
+    told = json.dumps({"msg": f"X-Drone-Token: {SECRET.reveal()}"}) + "\n"
+    host = a_host({START_SERVICES: [failed("unhealthy\n")], WHY: [ok(told + SECRET.reveal())]})
+    with pytest.raises(ActionError) as failure:
+        executor(host, secrets=(SECRET,)).execute(Plan("forge", (start(tmp_path),)))
+    assert "ss'wo" not in failure.value.message
+    assert failure.value.message.count("********") == 2
+
+
+def test_fetching_and_switching_are_one_change(tmp_path: Path) -> None:
+    host = a_host({START_SERVICES: [ok()], FORGET: [ok()]})
+    one = executor(host)
+    one.begin(Plan("forge", (start(tmp_path),)))
+    assert host.history() == []
+    one.execute(Plan("forge", (start(tmp_path),)))
+    assert host.history() == ["done"]
+    # Nothing is to be told of what only asked, and nothing looks interrupted afterwards.
+    one.begin(Plan("forge", ()))
+    one.end("failed: the image does not fit")
+    assert host.history() == ["done"]
+    assert [ran for ran, _, _ in host.ran][-1] == RECORD

@@ -150,7 +150,7 @@ FAULTS: list[tuple[str, Status, Step, str]] = [
     (
         "updates", Status.WARN,
         lambda facts: replace(facts, newest={"docker:28-dind": "sha256:new"}),
-        "docker pull docker:28-dind",
+        "runnerkit upgrade forge",
     ),
     (
         "updates", Status.UNKNOWN,
@@ -265,7 +265,7 @@ FAULTS: list[tuple[str, Status, Step, str]] = [
 # They need another configuration, or have their own tests below.
 ELSEWHERE = {
     "reachable", "change", "mirror", "selection", "gc-policy", "gc-errors", "hardening",
-    "isolation", "registry-mirror",
+    "isolation", "registry-mirror", "pins",
 }  # fmt: skip
 
 

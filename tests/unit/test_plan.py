@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from runnerkit.change.actions import Drain, InstallDocker, StartDocker, StartServices, WriteFile
+from runnerkit.change.compatibility import changed_images
 from runnerkit.change.journal import Begun, Owner
 from runnerkit.change.plan import diff
-from runnerkit.desired.state import DIND, JANITOR, RUNNER
+from runnerkit.desired.state import DIND, JANITOR, RUNNER, DesiredState
 from runnerkit.facts.daemon import DaemonFacts, DaemonUnavailable
 from runnerkit.facts.host import HostFacts
 from tests.unit.builders import (
@@ -228,3 +229,69 @@ def test_files_are_switched_only_when_the_runner_is_drained(tmp_path: Path) -> N
     plan = diff(desired_for(tmp_path, runner={"capacity": 4}), converged(desired_for(tmp_path)))
     kinds = [type(action).__name__ for action in plan.actions]
     assert kinds == ["Drain", "WriteFile", "WriteFile", "WriteManifest", "StartServices"]
+
+
+def with_image(facts: HostFacts, before: DesiredState) -> HostFacts:
+    """The facts of a host on which something lies in the data-root of `before`."""
+    return replace(facts, system=replace(facts.system, data_before=str(before.paths.data)))
+
+
+@pytest.mark.parametrize(
+    ("image", "refusal", "note"),
+    [
+        ("docker:28.5-dind", "", ""),
+        ("docker:29-dind", "", "only on an empty disk"),
+        ("docker:26-dind", "", "goes back from engine 28.5.2 to 26"),
+        ("docker:20.10-dind", "caches would be lost", ""),
+        ("docker:dind", "", "tells no version"),
+    ],
+)
+def test_another_engine_is_let_in_or_refused_before_anything_is_done(
+    image: str, refusal: str, note: str, tmp_path: Path
+) -> None:
+    before = desired_for(tmp_path)
+    facts = with_image(converged(before), before)
+    plan = diff(desired_for(tmp_path, docker={"image": image}), facts)
+    assert refusal in "".join(blocker.message for blocker in plan.blockers)
+    assert bool(plan.actions) is not bool(refusal)
+    assert note in " ".join(plan.notes)
+
+
+def test_an_engine_that_is_down_is_judged_by_the_image_that_it_had(tmp_path: Path) -> None:
+    before = desired_for(tmp_path)
+    facts = with_image(converged(before), before)
+    facts = replace(facts, inner=DaemonUnavailable("gone"), outer=outer_daemon())
+    [blocker] = diff(desired_for(tmp_path, docker={"image": "docker:20.10-dind"}), facts).blockers
+    assert "engine 20.10 does not read the build cache of engine 28" in blocker.message
+    assert "empty folder" in blocker.hint
+    # Without data there is nothing to lose.
+    empty = replace(facts, system=replace(facts.system, data_before=None))
+    assert diff(desired_for(tmp_path, docker={"image": "docker:20.10-dind"}), empty).actions
+
+
+def test_another_storage_driver_is_refused_on_data_that_is_there(tmp_path: Path) -> None:
+    before = desired_for(tmp_path)
+    facts = with_image(converged(before), before)
+    [blocker] = diff(desired_for(tmp_path, docker={"storage_driver": "vfs"}), facts).blockers
+    assert "not vfs" in blocker.message
+    assert diff(desired_for(tmp_path, docker={"storage_driver": "overlay2"}), facts).actions
+
+
+def test_data_is_not_moved_together_with_a_change_of_images(tmp_path: Path) -> None:
+    before = desired_for(tmp_path)
+    facts = with_image(converged(before), before)
+    both = {"docker": {"data": "/data", "image": "docker:29-dind"}}
+    [blocker] = diff(desired_for(tmp_path, **both), facts, move_data=True).blockers
+    assert "no way back" in blocker.message
+    alone = desired_for(tmp_path, docker={"data": "/data"})
+    assert not diff(alone, facts, move_data=True).blockers
+
+
+def test_a_service_that_gets_another_image_says_which(tmp_path: Path) -> None:
+    before = desired_for(tmp_path)
+    facts = with_image(converged(before), before)
+    after = desired_for(tmp_path, docker={"image": "docker:28.5-dind"})
+    reason = diff(after, facts).actions[-1].reason
+    assert "dind goes from docker:28-dind to docker:28.5-dind" in reason
+    assert changed_images(after, facts) == (DIND, JANITOR)
+    assert changed_images(before, facts) == ()

@@ -602,7 +602,10 @@ class Client:
         payload = None if body is None else json.dumps(body).encode() + b"\n"
         connection.connect()
         _keep_alive(connection.sock)
-        headers = {"X-Drone-Token": self._secret, "User-Agent": "Go-http-client/1.1"}
+        headers: dict[str, str | bytes] = {
+            "X-Drone-Token": self._secret.encode(),
+            "User-Agent": "Go-http-client/1.1",
+        }
         prefix = urlsplit(self.endpoint).path.rstrip("/")
         connection.request(method, prefix + path, body=payload, headers=headers)
         response = connection.getresponse()

@@ -336,8 +336,9 @@ class _Handler(BaseHTTPRequestHandler):
         secret = self.drone.secret
         if not secret:
             return Answer(403)
-        token = self.headers.get("X-Drone-Token", "")
-        return None if hmac.compare_digest(secret.encode(), token.encode()) else Answer(401)
+        # http.server takes every header for Latin-1; Go compares the bytes.
+        token = self.headers.get("X-Drone-Token", "").encode("latin-1")
+        return None if hmac.compare_digest(secret.encode(), token) else Answer(401)
 
     def _send(self, answer: Answer) -> None:
         if answer.hang_up or self.drone.closing.is_set():
