@@ -94,6 +94,17 @@ def isolation_weaknesses(service: str, found: Isolation) -> Iterator[Weakness]:
             yield risk(problem, benchmark)
 
 
+def builder_weaknesses(daemon: object) -> Iterator[Weakness]:
+    """What a daemon.json allows build steps beyond what engines do by themselves."""
+    entitlements: object = daemon
+    for key in ("builder", "entitlements", "security-insecure"):
+        entitlements = entitlements.get(key) if isinstance(entitlements, Mapping) else None
+    if entitlements is True:
+        problem = "lets a `RUN --security=insecure` do what root in dind may"
+        hint = "put daemon.json back with `runnerkit up`"
+        yield Weakness(NEEDS_PRIVILEGE, problem, hint, "5.4", risk=True)
+
+
 def _powers(found: Isolation) -> Iterator[tuple[str, str]]:
     if found.privileged:
         yield "is privileged", "5.4"

@@ -48,7 +48,11 @@ def daemon_options(host: HostConfig, traits: HostTraits) -> dict[str, Any]:
     """
     docker = host.docker
     options: dict[str, Any] = {
-        "builder": {"gc": gc_policy(cache_limits(host, traits))},
+        "builder": {
+            # The engines' own default, written down: no `RUN --security=insecure`.
+            "entitlements": {"security-insecure": False},
+            "gc": gc_policy(cache_limits(host, traits)),
+        },
         "default-address-pools": _pools(host, traits),
         # Tells a 20.10 client to build with BuildKit without being asked.
         "features": {"buildkit": True},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from runnerkit.config.image_ref import brief
 from runnerkit.desired.state import ServiceName
 from runnerkit.facts.daemon import ContainerFacts, DaemonUnavailable, unix_time
 from runnerkit.facts.host import find_container
@@ -25,7 +26,8 @@ def container_finding(case: Case, service: ServiceName, last_words: str = "") ->
     if container is None:
         return fail("not set up", "no container", up)
     age, restarts = seconds_up(case, container), container.restarts or 0
-    evidence = f"{container.state}, {container.health or 'no health check'}, {container.image}"
+    image = brief(container.image)
+    evidence = f"{container.state}, {container.health or 'no health check'}, {image}"
     again = f"restarted {restarts} times" + (f": {last_words}" if last_words else "")
     if container.state == "restarting":
         return fail("keeps restarting", again, logs)
@@ -41,7 +43,7 @@ def container_finding(case: Case, service: ServiceName, last_words: str = "") ->
     if restarts and age is not None and age < RECENT_SECONDS:
         return warn(f"ended by itself and was restarted {ago(age)} ago", again, logs)
     since = f" for {ago(age)}" if age is not None else ""
-    return ok(f"running{since}: {container.image}", evidence)
+    return ok(f"running{since}: {image}", evidence)
 
 
 def running(case: Case, service: ServiceName) -> bool:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from runnerkit.desired.hardening import Weakness, isolation_weaknesses
+import json
+
+from runnerkit.desired.hardening import Weakness, builder_weaknesses, isolation_weaknesses
 from runnerkit.facts.host import find_container
 from runnerkit.health.model import Case, Finding, fail, ok, skip, unknown, warn
+from runnerkit.paths import DAEMON_FILE
 
 
 def isolation(case: Case) -> Finding:
@@ -21,6 +24,7 @@ def isolation(case: Case) -> Finding:
         found += isolation_weaknesses(service, container.isolation)
     if not asked:
         return skip("there is no container")
+    found += builder_weaknesses(_daemon_json(case))
     if found:
         evidence = "; ".join(str(item) for item in found)
         return fail(
@@ -43,6 +47,14 @@ def hardening(case: Case) -> Finding:
         )
     told = f"; {advice} things could be tighter, `runnerkit plan` names them" if advice else ""
     return ok(f"no risk in the configuration{told}")
+
+
+def _daemon_json(case: Case) -> object:
+    file = case.facts.system.file(DAEMON_FILE)
+    try:
+        return json.loads(file.content or b"{}") if file else {}
+    except ValueError:
+        return {}  # an engine does not start with that, and `files` tells it
 
 
 CHECKS = (isolation, hardening)

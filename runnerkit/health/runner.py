@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from runnerkit.change.packages import version_tuple
+from runnerkit.config.image_ref import brief
 from runnerkit.desired.state import RUNNER
 from runnerkit.facts.daemon import DaemonFacts, unix_time
 from runnerkit.facts.host import find_container
@@ -25,7 +26,7 @@ def runner(case: Case) -> Finding:
     if container is not None and case.facts.system.draining == container.id:
         return warn(
             "draining: takes no new builds",
-            f"{container.state}, {container.image}",
+            f"{container.state}, {brief(container.image)}",
             f"runnerkit up {case.desired.host}",
         )
     lines = case.facts.runner_log.strip().splitlines()

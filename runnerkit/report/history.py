@@ -13,6 +13,7 @@ from rich.text import Text
 
 from runnerkit.change.generations import Generation
 from runnerkit.change.journal import Ended
+from runnerkit.config.image_ref import brief
 from runnerkit.report.screens import SCHEMA_VERSION
 
 
@@ -34,7 +35,7 @@ def history_text(host: str, changes: Sequence[Ended], kept: Sequence[Generation]
         origin = f"as {item.manifest.restored_from}" if item.manifest.restored_from else ""
         sets.add_row(
             f"{'→' if item.number == current else ' '} {item.number}",
-            _when(item.manifest.written_at), " ".join(item.images.values()), origin,
+            _when(item.manifest.written_at), " ".join(map(brief, item.images.values())), origin,
         )  # fmt: skip
     title = Text(f"{host}: changes (UTC)", style="bold")
     return Group(title, past, Text(f"{host}: generations kept", style="bold"), sets)

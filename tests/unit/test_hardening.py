@@ -147,3 +147,33 @@ def test_a_container_that_somebody_opened_is_found_by_its_engine(tmp_path: Path)
     [check] = [item for item in judge(desired, opened).checks if item.id == "isolation"]
     assert check.status is Status.FAIL
     assert check.evidence == "dind: publishes a port (CIS Docker 5.8)"
+
+
+@pytest.mark.parametrize(
+    ("daemon", "told"),
+    [
+        (b'{"builder": {"entitlements": {"security-insecure": true}}}', True),
+        (b'{"builder": {"entitlements": {"security-insecure": false}}}', False),
+        (b'{"builder": {"entitlements": []}}', False),
+        (b'{"builder": {}}', False),
+        (b"[1]", False),
+        (b"{", False),
+    ],
+)
+def test_builds_that_may_do_more_than_they_should_are_found(
+    daemon: bytes, told: bool, tmp_path: Path
+) -> None:
+    desired = desired_for(tmp_path)
+    facts = converged(desired)
+    files = tuple(
+        replace(file, content=daemon) if file.name == "daemon.json" else file
+        for file in facts.system.files
+    )
+    facts = replace(facts, system=replace(facts.system, files=files))
+    [check] = [item for item in judge(desired, facts).checks if item.id == "isolation"]
+    assert ("RUN --security=insecure" in check.evidence) is told
+
+
+def test_entitlements_are_off_in_what_is_written(tmp_path: Path) -> None:
+    options = yaml.safe_load(desired_for(tmp_path).file("daemon.json").content)
+    assert options["builder"]["entitlements"] == {"security-insecure": False}
