@@ -13,7 +13,7 @@ from typing import Any
 from runnerkit.pipeline.globs import matches
 from runnerkit.pipeline.yaml_lines import PipelineError, Section, Text, read_documents
 
-__all__ = ["PipelineError", "Text", "parse"]
+__all__ = ["PipelineError", "Text", "parse", "untyped"]
 
 FILE_NAME = ".drone.yml"
 
@@ -151,6 +151,15 @@ def parse(text: str) -> tuple[Pipeline, ...]:
         _pipeline(document)
         for document in documents
         if (document.text("kind"), document.text("type")) == ("pipeline", "docker")
+    )
+
+
+def untyped(text: str) -> tuple[int, ...]:
+    """The lines of `kind: pipeline` in documents that name no type. Raises PipelineError."""
+    return tuple(
+        document.line_of("kind")
+        for document in read_documents(text)
+        if document.text("kind") == "pipeline" and not document.text("type")
     )
 
 

@@ -74,6 +74,7 @@ FIXABLE = [
     ("socket-path--somewhere-else", ".drone.yml"),
     ("socket-path--the-folder", ".drone.yml"),
     ("build-without-cache--no-cache", ".drone.yml"),
+    ("type-missing--left-out", ".drone.yml"),
 ]
 
 
