@@ -55,33 +55,42 @@ def init(
 ) -> None:
     """Write Dockerfile, .dockerignore and .drone.yml.
 
-    The kind of project is told by its files. What is there already stays as it is.
+    The kind of project is told by its files. What is there already stays as it is. In a folder of a
+    larger repository .drone.yml belongs to the repository's top, where Drone looks for it.
     """
     from runnerkit.pipeline.detect import detect
-    from runnerkit.pipeline.files import create_text, read_text, survey, template
+    from runnerkit.pipeline.drone import FILE_NAME
+    from runnerkit.pipeline.files import create_text, read_text, survey, template, top_of
     from runnerkit.pipeline.fixing import diff
-    from runnerkit.pipeline.scaffold import scaffold
+    from runnerkit.pipeline.scaffold import added, scaffold
 
     listing = survey(folder)
+    top = top_of(folder)
+    below = "" if top == folder.resolve() else folder.resolve().relative_to(top).as_posix()
     texts = scaffold(
         language or detect(listing),
         listing,
         template,
         database=database,
         cache_registry=cache_registry,
+        below=below,
     )
-    present = {name: read_text(folder / name) for name in texts}
-    for name, text in texts.items():
-        typer.echo(diff(name, present[name], text), nl=False, err=True)
-        if present[name] not in (None, text):
-            typer.echo(f"{folder / name} is there already and stays as it is", err=True)
+    paths = {x: top / x if below and x == FILE_NAME else folder / x for x in texts}
+    present = {name: read_text(path) for name, path in paths.items()}
+    if below:
+        texts[FILE_NAME] = added(present[FILE_NAME], texts[FILE_NAME])
+    for name, path in paths.items():
+        typer.echo(diff(name, present[name], texts[name]), nl=False, err=True)
+        if present[name] not in (None, texts[name]):
+            typer.echo(f"{path} is there already and stays as it is", err=True)
     missing = [name for name in texts if present[name] is None]
     for name in [] if dry_run else missing:
-        create_text(folder / name, texts[name])
+        create_text(paths[name], texts[name])
     if dry_run or not missing:
         typer.echo(f"nothing was written; missing: {', '.join(missing) or 'nothing'}")
     else:
-        typer.echo(f"wrote {', '.join(missing)}; next: runnerkit pipeline lint {folder}")
+        written = ", ".join(str(paths[name]) for name in missing)
+        typer.echo(f"wrote {written}; next: runnerkit pipeline lint {top if below else folder}")
 
 
 @app.command()

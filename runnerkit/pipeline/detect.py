@@ -42,16 +42,16 @@ SIGNS = (
     ("Aptfile", Language.APT),
     ("Makefile", Language.APT),
 )
-# The files whose content decides something.
+# The files whose content decides something, besides Go's at the top.
 READ = (
     "go.mod", "Cargo.toml", "pyproject.toml", "requirements.txt", "requirements-dev.txt",
-    "package.json", ".python-version", ".nvmrc", "Makefile", "main.go",
+    "package.json", ".yarnrc.yml", ".python-version", ".nvmrc", "Makefile", "go.work",
 )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Listing:
-    """A folder: the paths of its files down to the second level, and the content of READ."""
+    """A folder: the paths of its files down to the second level, and what some hold."""
 
     name: str
     paths: frozenset[str]
@@ -96,6 +96,13 @@ def detect(listing: Listing) -> Language:
             return language
     if any(path.endswith(".sh") for path in listing.paths):
         return Language.APT
+    below = [x for x in sorted(listing.paths) if x.rpartition("/")[2] in dict(SIGNS)]
+    if below:
+        folders = dict.fromkeys(x.rpartition("/")[0] for x in below)
+        raise ConfigError(
+            f"nothing in {listing.name} itself tells what kind of project it is",
+            hint=f"write them for a folder in it: {', '.join(folders)}",
+        )
     known = ", ".join(path for path, _ in SIGNS)
     raise ConfigError(
         f"nothing in {listing.name} tells what kind of project it is",

@@ -70,12 +70,19 @@ def survey(folder: Path) -> Listing:
     if not folder.is_dir():
         raise ConfigError(f"{folder} is no directory", hint="runnerkit pipeline init DIR")
     paths = {x.relative_to(folder).as_posix() for level in ("*", "*/*") for x in folder.glob(level)}
-    texts = {name: read_text(folder / name) for name in READ}
+    names = {*READ, *(x.name for x in folder.glob("*.go") if x.is_file())}
+    texts = {name: read_text(folder / name) for name in names}
     return Listing(
         folder.resolve().name,
         frozenset(path for path in paths if not path.startswith(("node_modules/", ".git/"))),
         {name: text for name, text in texts.items() if text is not None},
     )
+
+
+def top_of(folder: Path) -> Path:
+    """The top of the git repository that a folder lies in; the folder itself outside of any."""
+    place = folder.resolve()
+    return next((x for x in (place, *place.parents) if (x / ".git").exists()), place)
 
 
 def template(name: str) -> str:

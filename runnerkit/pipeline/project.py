@@ -100,6 +100,11 @@ class Project:
                     if any(command.words[: len(x)] == x for x in BUILD_WORDS):
                         yield Build(pipeline, step, command, line.line)
 
+    def is_built_from_top(self, dockerfile: str) -> bool:
+        """Whether a build may send the whole repository along with this Dockerfile."""
+        contexts = {x.context for x in self.builds if x.dockerfile == dockerfile}
+        return not contexts or any(posixpath.normpath(x or ".") == "." for x in contexts)
+
     def makers(self, pipeline: Pipeline, image: str) -> tuple[Build, ...]:
         """The builds of this pipeline that make an image of this name."""
         wanted = reference(image)

@@ -9,9 +9,10 @@ from enum import StrEnum
 
 from runnerkit.errors import ConfigError
 from runnerkit.pipeline.detect import Language, Listing
-from runnerkit.pipeline.recipes import recipe
+from runnerkit.pipeline.recipes import RECIPES
 
 PLACE = re.compile(r"@([a-z]+)@")
+PATH = re.compile(r"(?:\w[\w./-]*)?", re.ASCII)
 REFERENCE = re.compile(r"[a-z0-9][a-z0-9.-]*(?::\d+)?(?:/[a-z0-9][a-z0-9._-]*)+(?::[\w][\w.-]*)?")
 
 Template = Callable[[str], str]
@@ -60,14 +61,20 @@ def scaffold(
     *,
     database: Database | None = None,
     cache_registry: str | None = None,
+    below: str = "",
 ) -> dict[str, str]:
     """The three files by name; `template` gives the text of a template by its name.
 
-    Raises ConfigError when the project's files or the reference cannot be used.
+    `below` is the folder's path in its repository, when it is not the top: .drone.yml, which then
+    belongs to the top, builds from there. Raises ConfigError when the project's files, the path or
+    the reference cannot be used.
     """
+    if not PATH.fullmatch(below):
+        raise ConfigError(f"{below!r} cannot stand in a command", hint="name the folder otherwise")
     name = image_name(listing.name)
-    source, values = recipe(language, listing)
-    values |= {"name": name}
+    filling = RECIPES[language](listing)
+    values = filling.values | {"name": name}
+    dockerfile = _filled(template(filling.template), values)
     pipeline = {
         "name": name,
         "services": _services(database),
@@ -75,12 +82,33 @@ def scaffold(
         "environment": _environment(database),
         "cache": _cache_options(cache_registry),
         "push": _push(cache_registry),
+        "last": "image" if filling.has_program else "build",
+        "result": f"--tag {name}:${{DRONE_COMMIT_SHA}}"
+        if filling.has_program
+        else "--target=build",
+        "pipeline": name if below else "default",
+        "folder": below or ".",
     }
     return {
-        "Dockerfile": _filled(template(source), values),
+        "Dockerfile": dockerfile if filling.has_program else _without_last_stage(dockerfile),
         ".dockerignore": _filled(template("dockerignore"), values),
         ".drone.yml": _filled(template("drone.yml"), pipeline),
     }
+
+
+def added(pipelines: str | None, more: str) -> str:
+    """A .drone.yml with one more pipeline at its end; one that is there already stays alone."""
+    if pipelines is None:
+        return more
+    name = next(line for line in more.splitlines() if line.startswith("name: "))
+    if name in pipelines.splitlines():
+        return pipelines
+    return f"{pipelines.rstrip()}\n---\n{more}"
+
+
+def _without_last_stage(dockerfile: str) -> str:
+    """The last stage is the last paragraph of every template."""
+    return dockerfile[: dockerfile.rindex("\n\n") + 1]
 
 
 def image_name(folder: str) -> str:

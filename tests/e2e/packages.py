@@ -1,4 +1,4 @@
-"""A package for pip, npm and Cargo, served on the lab's bridge; it counts who downloads it."""
+"""A package for each package manager, served on the lab's bridge; it counts who downloads it."""
 
 from __future__ import annotations
 
@@ -67,16 +67,21 @@ class Packages:
                 "words-1.0.0/src/lib.rs": 'pub const EVERYBODY: &str = "world";\n',
             }
         )
+        wheel = _wheel()
         self.values = {
             "integrity": "sha512-" + base64.b64encode(hashlib.sha512(npm).digest()).decode(),
             "checksum": hashlib.sha256(crate).hexdigest(),
+            "wheel": hashlib.sha256(wheel).hexdigest(),
         }
         entry = {"name": "words", "vers": "1.0.0", "deps": [], "features": {}, "yanked": False}
         index = json.dumps(entry | {"cksum": self.values["checksum"]})
         self.files = {
-            "/simple/words/": f'<a href="/pip/{WHEEL}">{WHEEL}</a>'.encode(),
-            f"/pip/{WHEEL}": _wheel(),
-            f"/npm/{TARBALL}": npm,
+            "/simple/words/": (
+                f'<a href="/pip/{WHEEL}#sha256={self.values["wheel"]}">{WHEEL}</a>'
+            ).encode(),
+            f"/pip/{WHEEL}": wheel,
+            # Where npm registries have their archives; some clients build the address themselves.
+            f"/npm/words/-/{TARBALL}": npm,
             "/crates/wo/rd/words": index.encode(),
             "/crates/words/1.0.0/download": crate,
         }
@@ -85,6 +90,13 @@ class Packages:
     def address(self) -> str:
         """Host and port."""
         return f"{self.host}:{self.port}"
+
+    def npm_document(self) -> dict[str, object]:
+        """What an npm registry tells about the package."""
+        tarball = f"http://{self.address}/npm/words/-/{TARBALL}"
+        dist = {"tarball": tarball, "integrity": self.values["integrity"]}
+        version = {"name": "words", "version": "1.0.0", "dist": dist}
+        return {"name": "words", "dist-tags": {"latest": "1.0.0"}, "versions": {"1.0.0": version}}
 
     def downloads(self, *names: str) -> int:
         """How often a file of one of these names was asked for."""
@@ -97,20 +109,29 @@ def serving(host: str) -> Iterator[Packages]:
     packages = Packages(host)
 
     class Handler(BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:  # uv asks so whether it may fetch parts of a wheel
+            self.answer()
+
         def do_GET(self) -> None:
             packages.asked.append(self.path)
+            self.wfile.write(self.answer())
+
+        def answer(self) -> bytes:
+            """Send the head; returns the body."""
             content = packages.files.get(self.path)
             if self.path == "/crates/config.json":
                 content = json.dumps({"dl": f"http://{packages.address}/crates"}).encode()
+            elif self.path == "/npm/words":
+                content = json.dumps(packages.npm_document()).encode()
             self.send_response(404 if content is None else 200)
-            is_file = self.path.startswith(("/pip/", "/npm/"))
+            is_file = self.path.endswith((WHEEL, TARBALL))
             kind = "application/octet-stream" if is_file else "text/html"
             self.send_header("Content-Type", kind)
             # As public indexes do: files never change, lists may.
             self.send_header("Cache-Control", "max-age=31536000" if is_file else "no-cache")
             self.send_header("Content-Length", str(len(content or b"")))
             self.end_headers()
-            self.wfile.write(content or b"")
+            return content or b""
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base's name
             del format, args

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +14,16 @@ from uuid import uuid4
 
 import pytest
 
-from tests.e2e.kit import HERE, Kit, Lab, explain, logs_of
+from tests.e2e.kit import HERE, Kit, Lab, explain, logs_of, only, until
 from tests.e2e.packages import CRATE, TARBALL, WHEEL, Packages, serving
 
 pytestmark = pytest.mark.lab
 
 SAMPLES = HERE / "samples"
+# What the tests of every sample say when they pass, each in its language.
+GREEN = re.compile(r"PASS|^OK$|\bok\b|greets", re.MULTILINE)
+READY = {"postgres": "accepting connections", "redis": "PONG", "mariadb": "mysqld is alive"}
+ARCHIVES = (WHEEL, TARBALL, CRATE, "download")
 DIND = "runnerkit-main-dind-1"
 
 
@@ -25,7 +31,7 @@ DIND = "runnerkit-main-dind-1"
 class Sample:
     """A project, the line that changes in it, and the list of its dependencies."""
 
-    language: str
+    folder: str
     source: str
     dependencies: str
     installs: str
@@ -33,11 +39,16 @@ class Sample:
 
 
 GO = Sample("go", "main.go", "go.mod", "go mod download")
-SAMPLES_WITH_PACKAGES = [
-    Sample("pip", "main.py", "requirements.txt", "pip install -r requirements.txt"),
+APT = Sample("apt", "main.sh", "apt.txt", "apt-get install")
+PIP = Sample("pip", "main.py", "requirements.txt", "pip install -r requirements.txt")
+OTHERS = [
+    PIP,
+    Sample("uv", "main.py", "pyproject.toml", "uv sync --locked --no-install-project --no-dev"),
     Sample("npm", "main.js", "package.json", "npm ci"),
+    Sample("yarn", "main.js", "package.json", "yarn install --frozen-lockfile"),
+    Sample("yarn-berry", "main.js", "package.json", "yarn install --immutable"),
+    Sample("pnpm", "main.js", "package.json", "pnpm install --frozen-lockfile"),
     Sample("rust", "src/main.rs", "Cargo.toml", "cargo fetch"),
-    Sample("apt", "main.sh", "apt.txt", "apt-get install"),
 ]
 
 
@@ -56,6 +67,25 @@ def packages(lab: Lab) -> Iterator[Packages]:
     gateway = lab.info["registry"].rpartition(":")[0].removeprefix("http://")
     with serving(gateway) as served:
         yield served
+
+
+@pytest.fixture(scope="module")
+def own_engine(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """The environment of somebody at a desk: a plain Docker is docker's engine."""
+    desk = json.loads(lab.call("host", "add", "desk").stdout)
+    # BuildKit speaks TLS to a mirror that is not listed as insecure.
+    listed = {"insecure-registries": [lab.info["registry"].partition("://")[2]]}
+    settings = json.dumps(listed | {"registry-mirrors": [lab.info["registry"]]})
+    reload = 'printf %s "$1" >/etc/docker/daemon.json && kill -HUP "$(cat /run/docker.pid)"'
+    lab.on("desk", "sh", "-c", reload, "sh", settings)
+    socket = tmp_path_factory.mktemp("desk") / "docker.sock"
+    options = ["-i", desk["key"], "-o", f"UserKnownHostsFile={desk['known_hosts']}"]
+    forward = ["-N", "-L", f"{socket}:/run/docker.sock", f"root@{desk['address']}"]
+    with subprocess.Popen(["ssh", "-F", "none", *options, *forward]) as ssh:
+        until(socket.exists, 30, "ssh has forwarded the socket")
+        yield {"DOCKER_HOST": f"unix://{socket}"}
+        ssh.terminate()
+    lab.call("host", "remove", "desk")
 
 
 def new_sample(place: Path, language: str, packages: Packages | None = None) -> Path:
@@ -83,7 +113,7 @@ def touch_dependencies(project: Path, sample: Sample) -> None:
     """Change the list of dependencies without changing what it lists."""
     file = project / sample.dependencies
     text = file.read_text()
-    changed = text.replace('"1.0.0",', '"1.0.1",', 1) if file.suffix == ".json" else f"{text}# \n"
+    changed = text.replace('"1.0.0",', '"1.0.1",', 1) if file.suffix == ".json" else f"{text}#\n"
     assert changed != text
     file.write_text(changed)
 
@@ -121,12 +151,19 @@ def assert_executed(log: str, words: str) -> None:
     assert f"{number} CACHED" not in log, log
 
 
-def test_go_is_green_and_then_compiles_only_what_changed(
-    runner: Kit, lab: Lab, tmp_path: Path
-) -> None:
-    project = new_sample(tmp_path / "greet-go", "go")
+def is_started_well(runner: Kit, project: Path, own_engine: dict[str, str]) -> None:
+    """What `init` writes has no findings, and is green without a push."""
     runner("pipeline", "init", str(project))
     assert runner("pipeline", "lint", str(project)).stdout == "nothing to complain about\n"
+    here = runner("pipeline", "run", str(project), env=own_engine)
+    assert GREEN.search(here.stdout), here.stdout
+
+
+def test_go_is_green_and_then_compiles_only_what_changed(
+    runner: Kit, lab: Lab, own_engine: dict[str, str], tmp_path: Path
+) -> None:
+    project = new_sample(tmp_path / "greet-go", "go")
+    is_started_well(runner, project, own_engine)
     build = run(lab, project)
     assert "--- PASS: TestGreet" in logs_of(build, "test")
     cold = mount_files(lab, "go-build")
@@ -140,14 +177,17 @@ def test_go_is_green_and_then_compiles_only_what_changed(
     assert cold < hot < cold + 50, "a change of one line compiles one package"
 
 
+@pytest.mark.parametrize(
+    "database", ["postgres", "redis", pytest.param("mariadb", marks=pytest.mark.soak)]
+)
 def test_tests_that_were_built_before_reach_their_database(
-    runner: Kit, lab: Lab, tmp_path: Path
+    database: str, runner: Kit, lab: Lab, tmp_path: Path
 ) -> None:
-    project = new_sample(tmp_path / "greet-database", "go")
-    runner("pipeline", "init", str(project), "--database", "postgres")
+    project = new_sample(tmp_path / f"greet-{database}", "go")
+    runner("pipeline", "init", str(project), "--database", database)
     runner("pipeline", "lint", str(project))
     build = run(lab, project)
-    assert "accepting connections" in logs_of(build, "database-ready")
+    assert READY[database] in logs_of(build, "database-ready")
     assert "--- PASS: TestDatabase" in logs_of(build, "test")
 
 
@@ -165,25 +205,33 @@ def test_the_layers_of_one_runner_serve_another(runner: Kit, lab: Lab, tmp_path:
     assert_cached(logs_of(build, "test-image"), "go test -c")
 
 
-@pytest.mark.soak
-@pytest.mark.parametrize("sample", SAMPLES_WITH_PACKAGES, ids=lambda sample: sample.language)
+@pytest.mark.parametrize(
+    "sample",
+    [APT, *(pytest.param(sample, marks=pytest.mark.soak) for sample in OTHERS)],
+    ids=lambda sample: sample.folder,
+)
 def test_each_language_uses_both_caches(
-    sample: Sample, runner: Kit, lab: Lab, packages: Packages, tmp_path: Path
+    sample: Sample,
+    runner: Kit,
+    lab: Lab,
+    packages: Packages,
+    own_engine: dict[str, str],
+    tmp_path: Path,
 ) -> None:
-    project = new_sample(tmp_path / f"greet-{sample.language}", sample.language, packages)
-    runner("pipeline", "init", str(project))
-    assert runner("pipeline", "lint", str(project)).stdout == "nothing to complain about\n"
+    project = new_sample(tmp_path / f"greet-{sample.folder}", sample.folder, packages)
+    is_started_well(runner, project, own_engine)
+    before = packages.downloads(*ARCHIVES)
     build = run(lab, project)
-    assert "ok" in logs_of(build, "test").lower() or "greets" in logs_of(build, "test")
-    downloads = packages.downloads(WHEEL, TARBALL, CRATE, "download")
-    assert sample.language == "apt" or downloads > 0
+    assert GREEN.search(logs_of(build, "test")), explain(build)
+    downloads = packages.downloads(*ARCHIVES)
+    assert sample is APT or downloads > before, "the runner's caches were cold"
 
     # A line of a source: the dependencies' layer is taken as it is.
     change(project, sample)
     build = run(lab, project)
     assert_cached(logs_of(build, "lint"), sample.installs)
-    assert packages.downloads(WHEEL, TARBALL, CRATE, "download") == downloads
-    if sample.language == "rust":
+    assert packages.downloads(*ARCHIVES) == downloads
+    if sample.folder == "rust":
         assert "Compiling greet" in logs_of(build, "image")
         assert "Compiling words" not in logs_of(build, "image")
 
@@ -192,5 +240,21 @@ def test_each_language_uses_both_caches(
     build = run(lab, project)
     log = logs_of(build, "lint")
     assert_executed(log, sample.installs)
-    assert packages.downloads(WHEEL, TARBALL, CRATE, "download") == downloads
-    assert sample.language != "apt" or "Need to get 0 B/" in log, log
+    assert packages.downloads(*ARCHIVES) == downloads
+    assert sample is not APT or "Need to get 0 B/" in log, log
+
+
+@pytest.mark.parametrize(
+    ("host", "sample"), [("host2", PIP), ("host3", APT)], ids=["26.1-pip", "20.10-apt"]
+)
+def test_what_init_writes_needs_no_new_engine(
+    host: str, sample: Sample, runner: Kit, lab: Lab, packages: Packages, tmp_path: Path
+) -> None:
+    only(runner, host)
+    project = new_sample(tmp_path / f"greet-{sample.folder}", sample.folder, packages)
+    runner("pipeline", "init", str(project))
+    build = run(lab, project)
+    assert build["stages"][0]["machine"] == host
+    assert GREEN.search(logs_of(build, "test")), explain(build)
+    change(project, sample)
+    assert_cached(logs_of(run(lab, project), "lint"), sample.installs)

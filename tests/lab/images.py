@@ -134,10 +134,10 @@ IMAGES = (
     ),
     Image(
         names=("python:3.13-slim", "python:3.13"),
-        top=recipes.PYTHON_TOOLCHAIN,
+        top=recipes.PYTHON_UV,
         cmd=["python3"],
     ),
-    Image(names=("node:20-slim", "node:20"), top=recipes.NODE_TOOLCHAIN, cmd=["node"]),
+    Image(names=("node:20-slim", "node:20"), top=recipes.NODE_MANAGERS, cmd=["node"]),
     Image(
         names=("rust:1-slim-trixie", "rust:1-slim", "rust:1"),
         top=recipes.RUST_TOOLCHAIN,
@@ -158,6 +158,23 @@ IMAGES = (
         volumes=["/var/lib/postgresql/data"],
         exposed=["5432/tcp"],
         stop_signal="SIGINT",
+    ),
+    Image(
+        names=("mariadb:11", "mariadb:latest"),
+        top=recipes.MARIADB,
+        entrypoint=["docker-entrypoint.sh"],
+        cmd=["mariadbd"],
+        volumes=["/var/lib/mysql"],
+        exposed=["3306/tcp"],
+    ),
+    Image(
+        names=("redis:8", "redis:latest"),
+        top=recipes.REDIS,
+        entrypoint=["docker-entrypoint.sh"],
+        cmd=["redis-server"],
+        volumes=["/data"],
+        workdir="/data",
+        exposed=["6379/tcp"],
     ),
     _dind(recipes.DIND_20, "20.10.24", "20.10-dind", "20-dind"),
 )

@@ -21,6 +21,7 @@ TOOLS = {
     "unshare": "util-linux",
     "mkfs.ext4": "e2fsprogs",
     "gpg": "gpg",
+    "npm": "npm",
 }
 CA_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
 # Older machines' keyrings do not know the youngest suites' keys under their own names; apt's own

@@ -83,7 +83,18 @@ PYTHON_TOOLCHAIN = Recipe(
         " ln -s /usr/bin/python3 /usr/local/bin/python; ln -s /usr/bin/pip /usr/local/bin/pip"
     ),
 )
+# Where uv is wanted it is there already, so that builds need no index of packages for it.
+PYTHON_UV = Recipe("python-uv", PYTHON_TOOLCHAIN, wheels=("uv==0.9.30",))
 NODE_TOOLCHAIN = Recipe("node-toolchain", DEBIAN, packages=("nodejs", "npm"))
+NODE_MANAGERS = Recipe(
+    "node-managers",
+    NODE_TOOLCHAIN,
+    tarballs=("yarn@1.22.22", "@yarnpkg/cli-dist@4.10.3", "pnpm@10.20.0"),
+    files=(
+        (SCRIPTS / "yarn", "/usr/local/bin/yarn"),
+        (SCRIPTS / "corepack", "/usr/local/bin/corepack"),
+    ),
+)
 RUST_TOOLCHAIN = Recipe(
     "rust-toolchain",
     DEBIAN,
@@ -101,6 +112,19 @@ POSTGRES = Recipe(
         " echo create_main_cluster=false >/etc/postgresql-common/createcluster.conf"
     ),
     files=((SCRIPTS / "postgres-entrypoint.sh", "/usr/local/bin/docker-entrypoint.sh"),),
+)
+MARIADB = Recipe(
+    "mariadb",
+    TRIXIE,
+    packages=("mariadb-server-core", "mariadb-client"),
+    after="id mysql >/dev/null 2>&1 || useradd --system --home-dir /var/lib/mysql mysql",
+    files=((SCRIPTS / "mariadb-entrypoint.sh", "/usr/local/bin/docker-entrypoint.sh"),),
+)
+REDIS = Recipe(
+    "redis",
+    TRIXIE,
+    packages=("redis-server",),
+    files=((SCRIPTS / "redis-entrypoint.sh", "/usr/local/bin/docker-entrypoint.sh"),),
 )
 REGISTRY = Recipe(
     "registry",

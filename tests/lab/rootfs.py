@@ -7,10 +7,11 @@ import shutil
 import tempfile
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from inspect import getsource
 from pathlib import Path
 from threading import Semaphore
 
-from tests.lab import machine
+from tests.lab import fetched_programs, machine
 from tests.lab.cache import cache_dir, digest, entry
 from tests.lab.layers import Layer, read_layer, write_layer
 from tests.lab.shell import run, say
@@ -36,6 +37,10 @@ class Recipe:
     download: tuple[str, ...] = ()
     before: str = ""
     after: str = ""
+    wheels: tuple[str, ...] = ()
+    """Programs of PyPI, `name==version`, for Debian's Python 3.13."""
+    tarballs: tuple[str, ...] = ()
+    """Programs of npm, `name@version`, without dependencies."""
     files: tuple[tuple[Path, str], ...] = ()
     """Files of this project and their absolute place, with mode 0755."""
     image: bool = True
@@ -47,7 +52,13 @@ class Recipe:
         files = [(place, path.read_bytes().hex()) for path, place in self.files]
         builders = [(SCRIPTS / "build-layer.sh").read_text()] if self.parent else DPKG_OPTIONS
         made_from = (self.suite, self.packages, self.download, self.before, self.after, self.image)
-        return digest(parent, files, builders, made_from)
+        fetched = [getsource(fetched_programs), self.wheels, self.tarballs] if self.fetches else []
+        return digest(parent, files, builders, made_from, *fetched)
+
+    @property
+    def fetches(self) -> bool:
+        """Whether anything comes from elsewhere than Debian."""
+        return bool(self.wheels or self.tarballs)
 
     def chain(self) -> list[Recipe]:
         """The recipes from the suite up to this one."""
@@ -104,6 +115,10 @@ def _make(recipe: Recipe, lower: str, place: Path) -> None:
         _install(recipe, lower, tree)
     else:
         tree.mkdir()
+    for wheel in recipe.wheels:
+        fetched_programs.wheel(wheel, tree)
+    for tarball in recipe.tarballs:
+        fetched_programs.tarball(tarball, tree)
     for source, target in recipe.files:
         path = tree / target.lstrip("/")
         path.parent.mkdir(parents=True, exist_ok=True)

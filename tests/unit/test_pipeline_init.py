@@ -28,6 +28,7 @@ CARGO = '[package]\nname = "greet"\nversion = "1.0.0"\n'
 PROJECTS: dict[str, tuple[Language, dict[str, str]]] = {
     "go": (Language.GO, {"go.mod": "module greet\n\ngo 1.23.4\n", "main.go": "package main\n"}),
     "go with commands": (Language.GO, {"go.mod": "module x\n", "go.sum": "", "cmd/x": ""}),
+    "go library": (Language.GO, {"go.mod": "module x\n", "x.go": "package x\n", "cmd": ""}),
     "rust": (Language.RUST, {"Cargo.toml": CARGO, "Cargo.lock": "", "src/main.rs": ""}),
     "rust library": (Language.RUST, {"Cargo.toml": CARGO, "src/lib.rs": "", ".cargo": ""}),
     "rust workspace": (Language.RUST, {"Cargo.toml": "[workspace]\nmembers = ['a']\n"}),
@@ -60,6 +61,8 @@ PROJECTS: dict[str, tuple[Language, dict[str, str]]] = {
     "shell": (Language.APT, {"greet.sh": ""}),
     "apk": (Language.APK, {"apk.txt": "curl\n", "Makefile": "all:\n"}),
 }
+LIBRARIES = {"go library", "rust library", "rust workspace"}
+WITH_DEV = {kind for kind, (language, _) in PROJECTS.items() if language in ("pip", "uv")}
 OPTIONS = [*itertools.product([None, *Database], [None, "registry.lan:5000/team/greet:cache"])]
 
 
@@ -95,8 +98,9 @@ def test_what_is_written_is_complete_and_lint_has_nothing_to_say(
         *(["database-ready"] if database else []),
         "test",
         *(["push-cache"] if registry else []),
-        "image",
+        "build" if kind in LIBRARIES else "image",
     ]
+    assert len(file.stages) == (4 if kind in LIBRARIES else 5) + (kind in WITH_DEV)
     assert [step.name for step in pipeline.services] == (["database"] if database else [])
 
 
@@ -106,6 +110,66 @@ def test_every_cache_mount_of_a_list_is_explained(kind: str) -> None:
     lines = scaffold(language, listing(files), template)["Dockerfile"].splitlines()
     first = next(number for number, line in enumerate(lines) if "type=cache" in line)
     assert any(line.startswith("#") for line in lines[max(first - 3, 0) : first])
+
+
+def dockerfile_of(files: dict[str, str]) -> str:
+    return scaffold(detect(listing(files)), listing(files), template)["Dockerfile"]
+
+
+@pytest.mark.parametrize(
+    ("files", "copy"),
+    [
+        ({"go.mod": "", "go.sum": ""}, "COPY go.mod go.sum ./"),
+        ({"go.mod": "replace a => ./a\n"}, "COPY go.mod ./\nCOPY a/go.* a/"),
+        (
+            {"go.mod": "", "go.work": "go 1.24\nuse (\n\t.\n\t./b/c\n)\n"},
+            "COPY go.mod go.work ./\nCOPY b/c/go.* b/c/",
+        ),
+        (
+            {"package.json": "{}", "package-lock.json": "", ".npmrc": ""},
+            "COPY package.json package-lock.json .npmrc ./",
+        ),
+        (
+            {"package.json": "{}", "yarn.lock": "", ".yarnrc.yml": "", ".yarn": ""},
+            "COPY package.json yarn.lock .yarnrc.yml ./\nCOPY .yarn .yarn",
+        ),
+        (
+            {"package.json": "{}", "pnpm-lock.yaml": "", "pnpm-workspace.yaml": ""},
+            "COPY package.json pnpm-lock.yaml pnpm-workspace.yaml ./",
+        ),
+        (
+            {"requirements.txt": "-r requirements/base.txt\n-c limits.txt\n", "limits.txt": ""},
+            "COPY requirements.txt limits.txt ./\nCOPY requirements/base.txt requirements/",
+        ),
+    ],
+)
+def test_all_that_the_installer_reads_is_copied_before_the_sources(
+    files: dict[str, str], copy: str
+) -> None:
+    assert f"\n{copy}\n" in dockerfile_of(files)
+
+
+def test_a_module_outside_of_the_folder_cannot_be_built() -> None:
+    with pytest.raises(ConfigError, match=r"takes \.\./a, which lies outside"):
+        dockerfile_of({"go.mod": "replace a => ../a\n"})
+
+
+@pytest.mark.parametrize(
+    ("settings", "corepack", "packed"),
+    [
+        ("", True, True),
+        ("nodeLinker: node-modules\n", True, False),
+        ("yarnPath: .yarn/releases/yarn-4.9.2.cjs\nnodeLinker: 'pnpm'\n", False, False),
+    ],
+)
+def test_yarn_is_the_one_that_the_repository_wants(
+    settings: str, corepack: bool, packed: bool
+) -> None:
+    files = {"package.json": PACKAGE, "yarn.lock": "", ".yarnrc.yml": settings, "index.js": ""}
+    text = dockerfile_of(files)
+    assert ("corepack enable" in text) is corepack
+    assert ("YARN_ENABLE_GLOBAL_CACHE=false" in text) is packed
+    assert ('CMD ["node", "-r", "./.pnp.cjs", "index.js"]' in text) is packed
 
 
 @pytest.mark.parametrize(
@@ -125,6 +189,7 @@ def test_any_folder_names_an_image(folder: str) -> None:
     ("files", "words"),
     [
         ({"README.md": ""}, "nothing in greet tells"),
+        ({"web/package.json": "{}"}, "nothing in greet itself tells"),
         ({"Cargo.toml": "["}, "Cargo.toml is no TOML"),
         ({"Cargo.toml": "[package]\nname = 'a; rm -rf /'\n"}, "cannot name a program"),
         ({"package.json": "{"}, "package.json is no JSON"),
@@ -164,11 +229,34 @@ def test_init_shows_a_diff_and_never_overwrites(tmp_path: Path) -> None:
     assert (tmp_path / "Dockerfile").read_text() == "FROM scratch\n"
     assert "Dockerfile is there already and stays as it is" in done.stderr
     assert "\n+# How " in done.stderr
-    assert "wrote .dockerignore, .drone.yml; next: runnerkit pipeline lint" in done.stdout
+    written = f"{tmp_path}/.dockerignore, {tmp_path}/.drone.yml"
+    assert f"wrote {written}; next: runnerkit pipeline lint {tmp_path}" in done.stdout
     (tmp_path / "Dockerfile").unlink()
     kit("init", str(tmp_path))
     assert kit("lint", str(tmp_path)).stdout == "nothing to complain about\n"
     assert "nothing was written; missing: nothing" in kit("init", str(tmp_path)).stdout
+
+
+def test_a_folder_of_a_repository_gets_a_pipeline_at_the_top(tmp_path: Path) -> None:
+    for folder, file in (("api", "go.mod"), ("web", "package.json")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / file).write_text("{}" if folder == "web" else "module x\n")
+    (tmp_path / ".git").mkdir()
+    done = kit("init", str(tmp_path), expect=2)
+    assert "hint: write them for a folder in it: api, web" in done.stderr
+    kit("init", str(tmp_path / "api"))
+    pipeline = (tmp_path / ".drone.yml").read_text()
+    assert "name: api\n" in pipeline
+    assert "docker build --progress=plain --target=lint api\n" in pipeline
+    assert kit("lint", str(tmp_path)).stdout == "nothing to complain about\n"
+
+    done = kit("init", str(tmp_path / "web"))
+    assert "+---\n" in done.stderr
+    assert "\n+name: web\n" in done.stderr
+    assert "/.drone.yml is there already and stays as it is" in done.stderr
+    assert (tmp_path / ".drone.yml").read_text() == pipeline
+    assert (tmp_path / "web/Dockerfile").exists()
+    assert not (tmp_path / "web/.drone.yml").exists()
 
 
 def test_init_of_what_is_no_project(tmp_path: Path) -> None:

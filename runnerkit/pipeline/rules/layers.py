@@ -96,7 +96,8 @@ def git_in_context(project: Project) -> Iterator[Finding]:
     ignored = project.dockerignore
     if ignored is not None and dockerignore_leaves_out(ignored, ".git/HEAD"):
         return
-    for path, file in project.dockerfiles.items():
+    from_top = {x: y for x, y in project.dockerfiles.items() if project.is_built_from_top(x)}
+    for path, file in from_top.items():
         for stage in file.stages:
             for item in stage.instructions:
                 if copies_all(item):

@@ -5,7 +5,7 @@ FROM @image@ AS base
 ENV CGO_ENABLED=0
 WORKDIR /src
 # Dependencies before sources: this layer stays until they change.
-COPY @lists@ ./
+@lists@
 # Modules stay in the mount; it is in no layer, so each command that needs them mounts it again.
 RUN --mount=type=cache,id=go-mod,target=/go/pkg/mod \
     go mod download
@@ -30,7 +30,7 @@ FROM base AS build
 # No -trimpath: with other flags than the tests' every package would be compiled a second time.
 RUN --mount=type=cache,id=go-mod,target=/go/pkg/mod \
     --mount=type=cache,id=go-build,target=/root/.cache/go-build \
-    go build -o /app @package@
+    @build@
 
 # Nothing but the program and the certificates that TLS needs.
 FROM scratch

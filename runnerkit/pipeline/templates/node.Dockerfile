@@ -3,9 +3,8 @@
 FROM @image@ AS base
 @prepare@WORKDIR /src
 # Dependencies before sources: this layer stays until they change.
-COPY @lists@ ./
-# Downloads stay in the mount; node_modules is in the layer.
-RUN --mount=type=cache,id=@manager@,target=@cache@ \
+@lists@# Downloads stay in the mount; what is installed is in the layer.
+RUN --mount=type=cache,id=@id@,target=@cache@ \
     @install@
 COPY . .
 
@@ -18,7 +17,9 @@ FROM base AS test
 CMD ["sh", "-c", "cd /src && exec @test@"]
 
 FROM base AS build
-RUN @build@
+# What only lint and test need stays out of the final image.
+RUN --mount=type=cache,id=@id@,target=@cache@ \
+    @build@
 
 FROM @image@
 ENV NODE_ENV=production

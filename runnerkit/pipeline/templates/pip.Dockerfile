@@ -6,7 +6,7 @@ RUN python -m venv /venv
 ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1
 WORKDIR /src
 # Dependencies before sources: this layer stays until they change.
-COPY @lists@ ./
+@lists@
 # Downloads and built wheels stay in the mount, so no --no-cache-dir.
 RUN --mount=type=cache,id=pip,target=/root/.cache/pip \
     @install@

@@ -28,8 +28,7 @@ FROM base AS build
 RUN --mount=type=cache,id=cargo-registry,target=/usr/local/cargo/registry \
     --mount=type=cache,id=@name@-target,target=/src/target \
     find . -path ./target -prune -o -name '*.rs' -exec touch {} + && \
-    cargo build@locked@ --release && \
-    cp target/release/@binary@ /app
+    cargo build@locked@ --release@take@
 
 # The same Debian release as the toolchain's: the program is linked to its C library.
 FROM debian:trixie-slim

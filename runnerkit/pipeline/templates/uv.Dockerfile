@@ -1,6 +1,9 @@
 # How @name@ is linted, tested and built: `docker build --target=lint|test|build .`
 
-FROM ghcr.io/astral-sh/uv:python@version@-trixie-slim AS base
+FROM @image@ AS base
+# From PyPI: so every image here is one of Docker Hub, which a registry mirror holds.
+RUN --mount=type=cache,id=pip,target=/root/.cache/pip \
+    pip install uv
 # A mount is another file system, where uv cannot make hard links from; one folder for everything.
 ENV UV_LINK_MODE=copy UV_PROJECT_ENVIRONMENT=/venv PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1
 WORKDIR /src
@@ -29,7 +32,7 @@ COPY . .
 RUN --mount=type=cache,id=uv,target=/root/.cache/uv \
     uv sync --locked --no-dev --no-editable
 
-FROM @image@-trixie
+FROM @image@
 ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1
 WORKDIR /src
 COPY --from=build /venv /venv

@@ -3,7 +3,9 @@ package main
 import (
 	"io"
 	"net"
+	"net/url"
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -15,30 +17,32 @@ func TestGreet(t *testing.T) {
 	}
 }
 
-// TestDatabase speaks the first exchange of PostgreSQL's protocol: an SSL request is answered S or N.
+// What the databases say first, and what makes them say it: an SSL request, nothing, a ping.
+var exchanges = map[string][2]string{
+	"postgres": {"\x00\x00\x00\x08\x04\xd2\x16\x2f", "^[SN]"},
+	"mysql":    {"", "^[^\x00]..\x00\x0a"}, // a packet's length and number, and the protocol's version
+	"redis":    {"PING\r\n", "^\\+PONG"},
+}
+
 func TestDatabase(t *testing.T) {
-	host := os.Getenv("DATABASE_HOST")
-	if host == "" {
-		t.Skip("DATABASE_HOST is not set")
+	if os.Getenv("DATABASE_URL") == "" {
+		t.Skip("DATABASE_URL is not set")
 	}
-	request := []byte{0, 0, 0, 8, 4, 210, 22, 47}
-	deadline := time.Now().Add(60 * time.Second)
-	for {
-		connection, err := net.DialTimeout("tcp", host+":5432", time.Second)
-		if err == nil {
-			defer connection.Close()
-			connection.Write(request)
-			answer := make([]byte, 1)
-			if _, err = io.ReadFull(connection, answer); err == nil {
-				if answer[0] != 'S' && answer[0] != 'N' {
-					t.Fatalf("%s does not speak PostgreSQL: %q", host, answer)
-				}
-				return
-			}
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("no database at %s: %v", host, err)
-		}
-		time.Sleep(200 * time.Millisecond)
+	address, err := url.Parse(os.Getenv("DATABASE_URL"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	exchange := exchanges[address.Scheme]
+	connection, err := net.DialTimeout("tcp", address.Host, 10*time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer connection.Close()
+	connection.SetDeadline(time.Now().Add(10 * time.Second))
+	io.WriteString(connection, exchange[0])
+	answer := make([]byte, 64)
+	count, err := connection.Read(answer)
+	if err != nil || !regexp.MustCompile("(?s)"+exchange[1]).Match(answer[:count]) {
+		t.Fatalf("%s does not speak %s: %q, %v", address.Host, address.Scheme, answer[:count], err)
 	}
 }

@@ -1,0 +1,7 @@
+const { everybody } = require("words");
+
+const greeting = "hello";
+
+exports.greet = () => `${greeting}, ${everybody}`;
+
+if (require.main === module) console.log(exports.greet());
