@@ -13,6 +13,7 @@ from runnerkit.pipeline.tools import (
     APK,
     APT,
     CARGO_REGISTRY,
+    CARGO_TARGET,
     GO_BUILD,
     GO_MODULES,
     TOOLS,
@@ -37,9 +38,12 @@ def needs(
     file: Dockerfile, stage: Stage, run: Instruction, at: Surroundings
 ) -> Iterator[tuple[Tool, Command, tuple[str, ...]]]:
     """The tools of a RUN that keep something, with the command and the places they keep it at."""
+    spared = {CARGO_TARGET} if _is_cooked(file, stage, run) else set()
     for command in run.commands:
         for tool in TOOLS:
-            if tool.is_used(command) and not (tool is CARGO_REGISTRY and _is_offline(command)):
+            if tool is CARGO_REGISTRY and _is_offline(command):
+                continue
+            if tool not in spared and tool.is_used(command):
                 yield tool, command, cache_places(tool, command, at)
         if GO_BUILD.is_used(command) and _modules_are_mounted(file, stage, run):
             yield GO_MODULES, command, cache_places(GO_MODULES, command, at)
@@ -49,13 +53,26 @@ def _is_offline(command: Command) -> bool:
     return command.has("--offline", "--frozen")
 
 
+def _is_cooked(file: Dockerfile, stage: Stage, run: Instruction) -> bool:
+    """Whether cargo-chef built the dependencies before, into a layer that a mount would hide."""
+    return any(
+        command.words[:3] == ("cargo", "chef", "cook")
+        for item in _before(file, stage, run)
+        for command in item.commands
+    )
+
+
+def _before(file: Dockerfile, stage: Stage, run: Instruction) -> Iterator[Instruction]:
+    """The RUNs of a stage, and of those that it begins from, that came earlier."""
+    for ancestor in file.lineage(stage):
+        yield from (item for item in ancestor.of("RUN") if item.first < run.first)
+
+
 def _modules_are_mounted(file: Dockerfile, stage: Stage, run: Instruction) -> bool:
     """Whether `go mod download` filled a cache mount before, so that no layer has the modules."""
     return any(
         GO_MODULES.is_used(command) and caches(item)
-        for ancestor in file.lineage(stage)
-        for item in ancestor.of("RUN")
-        if item.first < run.first
+        for item in _before(file, stage, run)
         for command in item.commands
     )
 
