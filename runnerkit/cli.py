@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections.abc import Callable
 from typing import Annotated, Any, NoReturn
@@ -125,7 +124,6 @@ app.add_typer(
 
 def main() -> NoReturn:
     """Entry point of the `runnerkit` program."""
-    logging.getLogger("paramiko").addHandler(logging.NullHandler())
     try:
         app(standalone_mode=True)
     except RunnerkitError as error:

@@ -8,7 +8,7 @@ from runnerkit.change.actions import Drain
 from runnerkit.change.progress import Progress
 from runnerkit.change.remote import Remote
 from runnerkit.change.stages import RunningStep, running_steps
-from runnerkit.engine.port import DockerPort
+from runnerkit.engine.look import look_inner
 from runnerkit.errors import ActionError
 from runnerkit.facts.daemon import DaemonUnavailable
 from runnerkit.units import Duration
@@ -37,30 +37,26 @@ def drain(
     draining, and calling again goes on waiting. With `force` what still runs then is ended instead.
     """
     sockets = str(what.paths.sockets)
-    port = DockerPort(remote.transport, str(what.paths.docker_socket))
     deadline = clock() + what.timeout_seconds
     polls = 0
-    try:
-        while True:
-            answer = remote.script("drain", sockets, what.container, doing="drain the runner")
-            if answer.strip() != b"true":
-                return
-            now = clock()
-            if now >= deadline:
-                break
-            if polls % LOOK_EVERY == 0:
-                progress.detail(remote.host, _told(_steps(port), int(now)))
-            polls += 1
-            sleep(POLL_SECONDS)
-        if not force:
-            raise _too_long(remote.host, what, _steps(port), int(now))
-    finally:
-        port.close()
+    while True:
+        answer = remote.script("drain", sockets, what.container, doing="drain the runner")
+        if answer.strip() != b"true":
+            return
+        now = clock()
+        if now >= deadline:
+            break
+        if polls % LOOK_EVERY == 0:
+            progress.detail(remote.host, _told(_steps(remote, what), int(now)))
+        polls += 1
+        sleep(POLL_SECONDS)
+    if not force:
+        raise _too_long(remote.host, what, _steps(remote, what), int(now))
     remote.script("end_builds", sockets, what.container, doing="end the running builds")
 
 
-def _steps(port: DockerPort) -> tuple[RunningStep, ...]:
-    facts = port.facts(project=None, role="inner")
+def _steps(remote: Remote, what: Drain) -> tuple[RunningStep, ...]:
+    facts = look_inner(remote.transport, str(what.paths.docker_socket)).daemon
     return () if isinstance(facts, DaemonUnavailable) else running_steps(facts.containers)
 
 

@@ -21,6 +21,7 @@ from runnerkit.change.remote import last_lines
 from runnerkit.change.scripts import script
 from runnerkit.collect.cache_probe import collect_gc
 from runnerkit.desired.gc_policy import CacheLimits, gc_policy
+from runnerkit.engine.look import look_inner
 from runnerkit.engine.port import DockerPort
 from runnerkit.errors import ActionError, HostError
 from runnerkit.facts.cache import MOUNT, CacheRecord, GcFacts
@@ -157,7 +158,7 @@ class TrialEngine:
     def _answered(self) -> str:
         deadline = self._clock() + START_SECONDS
         while True:
-            facts = self._port.facts(project=None, role="inner")
+            facts = look_inner(self._transport, str(self._paths.docker_socket)).daemon
             if not isinstance(facts, DaemonUnavailable):
                 return facts.version
             if self._clock() > deadline:

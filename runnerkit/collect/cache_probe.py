@@ -28,9 +28,9 @@ class Place:
 
 def collect_gc(transport: Transport, paths: StackPaths, container: str, since: str) -> GcFacts:
     """The rules in force in dind, and the last of its log's GC errors since then."""
-    argv = ["sh", "-s", "--", container, str(paths.docker_socket), since]
+    argv = ["sh", "-c", GC_SCRIPT.read_text(), "sh", container, str(paths.docker_socket), since]
     try:
-        completed = transport.run(argv, GC_SCRIPT.read_bytes(), timeout=ASK_SECONDS)
+        completed = transport.run(argv, timeout=ASK_SECONDS)
     except HostError as error:
         return GcFacts(None, error.message)
     inspected, _, said = completed.stdout.decode(errors="replace").partition("gc errors:\n")
@@ -54,7 +54,7 @@ def collect_usage(transport: Transport, paths: StackPaths) -> Usage:
 
 def collect_place(transport: Transport, paths: StackPaths) -> Place:
     """The part of the disk that the daemon does not tell."""
-    completed = transport.run(["sh", "-s", "--", str(paths.data)], PLACE_SCRIPT.read_bytes())
+    completed = transport.run(["sh", "-c", PLACE_SCRIPT.read_text(), "sh", str(paths.data)])
     numbers = [int(line) for line in completed.stdout.decode().split() if line.isdigit()]
     logs, free = (*numbers, None, None)[:2] if len(numbers) == 2 else (None, None)
     return Place(logs, free)

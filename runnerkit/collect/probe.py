@@ -12,12 +12,12 @@ from pathlib import PurePosixPath
 
 from runnerkit.collect.cache_probe import collect_gc
 from runnerkit.collect.server_probe import ServerLogin, ask_server
+from runnerkit.engine.look import look_inner, look_outer
 from runnerkit.engine.port import DockerPort
 from runnerkit.errors import HostError
 from runnerkit.facts.cache import GcFacts
 from runnerkit.facts.daemon import ContainerFacts, DaemonUnavailable
 from runnerkit.facts.host import (
-    BuildCache,
     Daemon,
     FactsError,
     HostFacts,
@@ -36,7 +36,6 @@ FACTS_SCRIPT = files("runnerkit.collect").joinpath("facts.sh")
 INSIDE_SCRIPT = files("runnerkit.collect").joinpath("inside.sh")
 MOUNTED_SCRIPT = files("runnerkit.collect").joinpath("mounted.sh")
 INSIDE_SECONDS = 30.0
-RUNNER_LOG_LINES = 50
 # sshd allows 10 sessions a connection; a held lock is one, and an ended one counts for a moment.
 MOST_AT_ONCE = 6
 
@@ -64,12 +63,12 @@ def collect(
     """
     with ThreadPoolExecutor(max_workers=MOST_AT_ONCE) as pool:
         system = pool.submit(_system, host, transport, paths)
-        outer = pool.submit(_outer, transport, paths)
-        inner = pool.submit(_inner, transport, paths)
-        cache = pool.submit(_build_cache, transport, paths) if inquiry else None
-        services = _services(outer.result())
+        looking = pool.submit(look_outer, transport, paths.project, str(paths.data))
+        socket, measure = str(paths.docker_socket), inquiry is not None
+        inner = pool.submit(look_inner, transport, socket, measure=measure)
+        outer = looking.result()
+        services = _services(outer.daemon)
         runner, dind = services.get("runner"), services.get("dind")
-        log = pool.submit(_runner_log, transport, runner)
         mounted = pool.submit(_mounted, transport, paths, services)
         answer = pool.submit(ask_server, transport, runner, inquiry.login) if inquiry else None
         newest = pool.submit(_newest, transport, inquiry.newest) if inquiry else None
@@ -89,13 +88,13 @@ def collect(
             inside = pool.submit(_inside, transport, words)
         return HostFacts(
             system=facts,
-            outer=outer.result(),
-            inner=inner.result(),
+            outer=outer.daemon,
+            inner=inner.result().daemon,
             asked=asked,
-            runner_log=log.result(),
+            runner_log=outer.runner_log,
             server=answer.result() if answer else None,
             inside=inside.result() if inside else None,
-            build_cache=cache.result() if cache else None,
+            build_cache=inner.result().build_cache,
             newest=newest.result() if newest else None,
             gc=gc.result() if gc else None,
             mounted=mounted.result(),
@@ -105,7 +104,7 @@ def collect(
 def _system(host: str, transport: Transport, paths: StackPaths) -> tuple[SystemFacts, Span]:
     places = [str(paths.directory), str(paths.data), str(paths.sockets)]
     began = time.time()
-    completed = transport.run(["sh", "-s", "--", *places], FACTS_SCRIPT.read_bytes())
+    completed = transport.run(["sh", "-c", FACTS_SCRIPT.read_text(), "sh", *places])
     asked = Span(began, time.time())
     try:
         return parse_system(completed.stdout.decode(errors="replace")), asked
@@ -115,30 +114,6 @@ def _system(host: str, transport: Transport, paths: StackPaths) -> tuple[SystemF
             f"{host}: {error}" + (f": {said}" if said else ""),
             hint="the host needs a POSIX shell with awk, df, stat and base64",
         ) from None
-
-
-def _outer(transport: Transport, paths: StackPaths) -> Daemon:
-    port = DockerPort(transport)
-    try:
-        return port.facts(project=paths.project, role="outer", data=str(paths.data))
-    finally:
-        port.close()
-
-
-def _inner(transport: Transport, paths: StackPaths) -> Daemon:
-    port = DockerPort(transport, str(paths.docker_socket))
-    try:
-        return port.facts(project=None, role="inner")
-    finally:
-        port.close()
-
-
-def _build_cache(transport: Transport, paths: StackPaths) -> BuildCache | None:
-    port = DockerPort(transport, str(paths.docker_socket))
-    try:
-        return port.build_cache()
-    finally:
-        port.close()
 
 
 def _newest(transport: Transport, refs: Iterable[str]) -> Mapping[str, str | None] | None:
@@ -164,14 +139,6 @@ def _services(outer: Daemon) -> dict[str, ContainerFacts]:
     return {item.service: item for item in outer.containers if item.service}
 
 
-def _runner_log(transport: Transport, container: ContainerFacts | None) -> str:
-    if container is None:
-        return ""
-    argv = ["docker", "logs", "--tail", str(RUNNER_LOG_LINES), container.id]
-    completed = transport.run(argv)
-    return (completed.stdout + completed.stderr).decode(errors="replace")
-
-
 def _mounted(
     transport: Transport, paths: StackPaths, services: Mapping[str, ContainerFacts]
 ) -> tuple[MountedFile, ...]:
@@ -183,14 +150,14 @@ def _mounted(
                 words += [service, source.name, str(container.pid), mount.target]
     if not words:
         return ()
-    completed = transport.run(["sh", "-s", "--", *words], MOUNTED_SCRIPT.read_bytes())
+    completed = transport.run(["sh", "-c", MOUNTED_SCRIPT.read_text(), "sh", *words])
     return parse_mounted(completed.stdout.decode(errors="replace"))
 
 
 def _inside(transport: Transport, words: list[str]) -> InsideFacts | None:
-    argv = ["sh", "-s", "--", *words]
+    argv = ["sh", "-c", INSIDE_SCRIPT.read_text(), "sh", *words]
     try:
-        completed = transport.run(argv, INSIDE_SCRIPT.read_bytes(), timeout=INSIDE_SECONDS)
+        completed = transport.run(argv, timeout=INSIDE_SECONDS)
     except HostError:  # it took too long
         return None
     return parse_inside(completed.stdout.decode(errors="replace"))

@@ -65,6 +65,7 @@ def docker(
     accept_new_host_key: AcceptOption = False,
 ) -> None:
     """Run your own docker CLI against the runner's daemon: `runnerkit docker HOST -- ps`."""
+    from runnerkit.engine.asking import dial_argv
     from runnerkit.engine.own_docker import own_docker
     from runnerkit.paths import stack_paths
     from runnerkit.roads import reach
@@ -72,7 +73,7 @@ def docker(
     loaded, access = load(config, accept_new_host_key)
     chosen = one(loaded, host)
     socket = stack_paths(chosen.stack, chosen.docker.data).docker_socket
-    argv = ["docker", "-H", f"unix://{socket}", "system", "dial-stdio"]
+    argv = dial_argv(str(socket))
     with (
         tempfile.TemporaryDirectory(prefix="runnerkit-") as folder,
         reach(chosen, access) as transport,

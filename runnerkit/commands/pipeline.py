@@ -12,8 +12,7 @@ import typer
 from runnerkit.commands.pipeline_run import run
 from runnerkit.commands.shared import ConfigOption, accounts, load, select
 from runnerkit.errors import ConfigError, ExitCode, RunnerkitError
-from runnerkit.pipeline.detect import Language
-from runnerkit.pipeline.scaffold import Database
+from runnerkit.pipeline.kinds import Database, Language
 
 # What a command needs is imported in it: `--help` must not wait for a parser.
 # ruff: noqa: PLC0415

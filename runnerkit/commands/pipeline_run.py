@@ -102,6 +102,7 @@ def _host(
 def _engine(
     host: HostConfig | None, access: Access | None, workbench: Path
 ) -> Iterator[StepEngine]:
+    from runnerkit.engine.asking import dial_argv
     from runnerkit.engine.own_docker import own_client
     from runnerkit.engine.steps import DockerSteps
     from runnerkit.paths import stack_paths
@@ -112,7 +113,7 @@ def _engine(
             yield DockerSteps(client)
         return
     socket = stack_paths(host.stack, host.docker.data).docker_socket
-    argv = ["docker", "-H", f"unix://{socket}", "system", "dial-stdio"]
+    argv = dial_argv(str(socket))
     with (
         reach(host, access) as transport,
         transport.forward(argv, workbench / "docker.sock") as local,

@@ -1,24 +1,20 @@
-"""Docker daemons, through the connection to their host; nothing else imports the docker SDK."""
+"""What Docker daemons are asked to do, through the connection to their host.
+
+Nothing else imports the docker SDK.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
+from runnerkit.engine.asking import ANSWER_SECONDS, dial_argv
+from runnerkit.engine.look import NEWEST_API
 from runnerkit.engine.pull_progress import PullProgress, registry_hint
 from runnerkit.errors import ActionError, ConnectionLostError, HostError
 from runnerkit.facts.cache import Usage, parse_usage
-from runnerkit.facts.daemon import (
-    PROJECT_LABEL,
-    ContainerFacts,
-    DaemonFacts,
-    DaemonUnavailable,
-    parse_container,
-    parse_daemon,
-)
-from runnerkit.facts.host import BuildCache
 from runnerkit.reach.transport import Transport
 
 if TYPE_CHECKING:
@@ -26,18 +22,10 @@ if TYPE_CHECKING:
 
     from runnerkit.engine.dial_stdio import DialStdioAdapter
 
-Role = Literal["outer", "inner"]
 OnProgress = Callable[[int, int], None]
 
-ANSWER_SECONDS = 20.0
-# For measuring the cache, which may be busy.
-MEASURE_SECONDS = 5.0
-# The first API in which /system/df can be asked for one kind of thing alone.
-_DF_OF_ONE_TYPE = (1, 42)
 # The engine walks directories to count what is in them.
 COUNT_SECONDS = 300.0
-# The newest API whose answers are read here; older daemons are spoken to in their own version.
-NEWEST_API = (1, 45)
 UPLOAD_CHUNK = 262144
 
 
@@ -54,83 +42,10 @@ class DockerPort:
 
     def __init__(self, transport: Transport, socket: str | None = None) -> None:
         self._transport = transport
-        where = ["-H", f"unix://{socket}"] if socket else []
-        self._argv = ["docker", *where, "system", "dial-stdio"]
+        self._argv = dial_argv(socket)
         self._what = f"the daemon at {socket}" if socket else "the Docker daemon"
         self._adapter: DialStdioAdapter | None = None
         self._connected: APIClient | None = None
-        self._version: Mapping[str, Any] = {}
-
-    def facts(
-        self, *, project: str | None, role: Role, data: str | None = None
-    ) -> DaemonFacts | DaemonUnavailable:
-        """Ask the daemon about itself: one request per kind of thing.
-
-        Role outer with a project: only that compose project's containers, each inspected, and
-        which containers mount `data`. Otherwise all containers, as listed, and the volumes.
-        A daemon that does not answer is a value.
-        """
-        try:
-            with self._asking() as client:
-                containers = self._containers(client, project if role == "outer" else None)
-                return parse_daemon(
-                    self._version,
-                    client.info(),
-                    containers=containers,
-                    images=client.images(),
-                    networks=client.networks(),
-                    volumes=(client.volumes()["Volumes"] or ()) if role == "inner" else (),
-                    data_users=self._users(client, data) if data else (),
-                )
-        except _FailedError as error:
-            return DaemonUnavailable(str(error))
-        except (KeyError, TypeError, ValueError) as error:
-            return DaemonUnavailable(f"{self._what} gave an unknown kind of answer: {error!r}")
-
-    def _containers(self, client: APIClient, project: str | None) -> list[ContainerFacts]:
-        if project is None:
-            return [parse_container(item) for item in client.containers(all=True)]
-        from docker.errors import NotFound  # noqa: PLC0415 - see _client
-
-        found: list[ContainerFacts] = []
-        label = f"{PROJECT_LABEL}={project}"
-        for item in client.containers(all=True, filters={"label": label}):
-            try:
-                inspected = client.inspect_container(item["Id"])
-                image = client.inspect_image(item["ImageID"])  # type: ignore[no-untyped-call]
-                arch = image.get("Architecture")
-                found.append(parse_container(item, inspected, arch))
-            except NotFound:  # it went away since it was listed
-                continue
-        return found
-
-    @staticmethod
-    def _users(client: APIClient, data: str) -> list[str]:
-        """Return the names of the running containers that mount `data`."""
-        found = client.containers(filters={"volume": data})
-        return [name.removeprefix("/") for item in found for name in item.get("Names") or ()]
-
-    def build_cache(self) -> BuildCache | None:
-        """How much BuildKit keeps. A daemon that does not tell is a value.
-
-        None for engines before 23: they tell it only by measuring all images, too, which takes
-        too long for a look at many hosts.
-        """
-        try:
-            with self._asking() as client:
-                version = client.api_version
-                if tuple(int(part) for part in version.split(".")) < _DF_OF_ONE_TYPE:
-                    return None
-                self._limit(client, MEASURE_SECONDS)
-                url = f"{client.base_url}/v{version}/system/df"
-                said = client.get(url, params={"type": "build-cache"}).json()
-        except _FailedError as error:
-            return BuildCache(unknown=str(error))
-        except ValueError:
-            return BuildCache(unknown=f"{self._what} gave an unknown kind of answer")
-        records = said.get("BuildCache") or ()
-        # Shared records are also counted as layers of an image; the GC leaves them out, too.
-        return BuildCache(sum(item.get("Size", 0) for item in records if not item.get("Shared")))
 
     def newest(self, refs: Iterable[str]) -> Mapping[str, str | None]:
         """The digest that the registry of each image has now; None where it does not say."""
@@ -283,9 +198,9 @@ class DockerPort:
             return client
 
         client = client_for(NEWEST_API)
-        self._version = client.version(api_version=False)
+        version = client.version(api_version=False)
         try:
-            theirs = tuple(int(part) for part in self._version["ApiVersion"].split("."))
+            theirs = tuple(int(part) for part in version["ApiVersion"].split("."))
         except (KeyError, TypeError, ValueError):
             raise _FailedError(f"{self._what} does not tell its API version") from None
         if theirs < NEWEST_API:

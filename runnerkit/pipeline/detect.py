@@ -7,25 +7,10 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Any
 
 from runnerkit.errors import ConfigError
-
-
-class Language(StrEnum):
-    """A project by the tool that installs its dependencies."""
-
-    GO = "go"
-    RUST = "rust"
-    UV = "uv"
-    PIP = "pip"
-    PNPM = "pnpm"
-    YARN = "yarn"
-    NPM = "npm"
-    APK = "apk"
-    APT = "apt"
-
+from runnerkit.pipeline.kinds import Language
 
 # The first file that is there decides.
 SIGNS = (

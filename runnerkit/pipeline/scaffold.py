@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 
 from runnerkit.errors import ConfigError
-from runnerkit.pipeline.detect import Language, Listing
+from runnerkit.pipeline.detect import Listing
+from runnerkit.pipeline.kinds import Database, Language
 from runnerkit.pipeline.recipes import RECIPES
 
 PLACE = re.compile(r"@([a-z]+)@")
@@ -16,14 +16,6 @@ PATH = re.compile(r"(?:\w[\w./-]*)?", re.ASCII)
 REFERENCE = re.compile(r"[a-z0-9][a-z0-9.-]*(?::\d+)?(?:/[a-z0-9][a-z0-9._-]*)+(?::[\w][\w.-]*)?")
 
 Template = Callable[[str], str]
-
-
-class Database(StrEnum):
-    """A database that tests may ask for."""
-
-    POSTGRES = "postgres"
-    MARIADB = "mariadb"
-    REDIS = "redis"
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import logging
 import os
+from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +34,8 @@ from runnerkit.target import SshTarget, parse_target
 
 HANDSHAKE_SECONDS = 30.0
 SESSION_SECONDS = 30.0
+# sshd allows 10 sessions a connection by default; what is looked at first needs about as many.
+AHEAD = 7
 DEFAULT_IDENTITIES = ("id_ed25519", "id_ecdsa", "id_rsa")
 SYSTEM_KNOWN_HOSTS = Path("/etc/ssh/ssh_known_hosts")
 
@@ -151,7 +155,7 @@ class _Hop:
     def open(self, timeout: float) -> None:
         """Connect, check the key and log in; raises UnreachableError."""
         connection = self.connection
-        greeting = b""
+        heard: ssh_failures.HeardSocket | None = None
         try:
             connection.connect_kwargs = {
                 "auth_strategy": self._login,
@@ -166,13 +170,12 @@ class _Hop:
                 sock = ssh_failures.connect_tcp(
                     self.where, connection.host, int(connection.port), timeout
                 )
-                connection.connect_kwargs["sock"] = sock
-                greeting = ssh_failures.greeting(self.where, sock)
+                connection.connect_kwargs["sock"] = heard = ssh_failures.HeardSocket(sock)
             connection.open()
         except RunnerkitError:
             raise
         except Exception as error:  # noqa: BLE001 - paramiko raises nearly anything here
-            raise ssh_failures.explain(self.where, error, greeting) from None
+            raise ssh_failures.explain(self.where, error, heard, timeout) from None
         if isinstance(connection.gateway, fabric.Connection):
             connection.gateway.transport.channel_timeout = SESSION_SECONDS
 
@@ -309,15 +312,33 @@ class _KeyLogin:
 
 
 class _Wire:
-    """The opened chain of connections, as SshTransport needs it."""
+    """The opened chain of connections, as SshTransport needs it.
+
+    Opening a session costs a round trip before its program can be started. The first ones are
+    opened all at once, as soon as the connection stands.
+    """
 
     def __init__(self, hops: list[_Hop]) -> None:
         self._hops = hops
         self._transport: paramiko.Transport = hops[-1].connection.transport
+        self._opener = ThreadPoolExecutor(AHEAD)
+        self._ahead: deque[Future[paramiko.Channel]] = deque(
+            self._opener.submit(self._transport.open_session) for _ in range(AHEAD)
+        )
+
+    def _session(self) -> paramiko.Channel:
+        """A session that was opened ahead, or else a new one."""
+        with suppress(IndexError):
+            while True:
+                ahead = self._ahead.popleft()
+                # One that was refused says nothing of how many there may be now.
+                with suppress(paramiko.SSHException, EOFError):
+                    return ahead.result()
+        return self._transport.open_session()
 
     def open_channel(self, command: bytes) -> Channel:
         try:
-            channel = self._transport.open_session()
+            channel = self._session()
         except paramiko.ChannelException as error:
             raise SessionRefusedError(error.text) from None
         except (paramiko.SSHException, EOFError) as error:
@@ -342,3 +363,4 @@ class _Wire:
     def close(self) -> None:
         for hop in reversed(self._hops):
             hop.close()
+        self._opener.shutdown(wait=False)

@@ -14,6 +14,7 @@ from runnerkit.errors import UnreachableError
 from runnerkit.reach.host_keys import fingerprint
 
 LOST_AFTER_MS = 45_000
+GREETING_BYTES = 255
 _NO_ROUTE = {errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN}
 _NO_SERVER = "see whether the host is up and the port is its sshd's"
 
@@ -54,40 +55,45 @@ def _no_connection(where: str, error: Exception, timeout: float) -> UnreachableE
     return UnreachableError(f"{where}: no connection: {error}", hint=_NO_SERVER)
 
 
-def greeting(where: str, sock: socket.socket) -> bytes:
-    """Look at what the server says first, leaving it to be read; raises UnreachableError."""
-    try:
-        said = sock.recv(255, socket.MSG_PEEK)
-    except TimeoutError:
-        waited = sock.gettimeout() or 0
-        sock.close()
-        raise UnreachableError(
-            f"{where}: the port is open, but no SSH server greets within {waited:g} s",
-            hint=_NO_SERVER,
-        ) from None
-    except OSError as error:
-        sock.close()
-        raise UnreachableError(
-            f"{where}: the server closed the connection at once: {error.strerror}",
-            hint="its sshd may be overloaded, or refuse this address",
-        ) from None
-    if not said:
-        sock.close()
-        raise UnreachableError(
-            f"{where}: the server closed the connection at once",
-            hint="its sshd may be overloaded, or refuse this address",
-        )
-    return said
+class HeardSocket(socket.socket):
+    """A connected socket that remembers how the server began, to explain a failure.
+
+    Waiting for the greeting before anything is said would cost a round trip.
+    """
+
+    def __init__(self, sock: socket.socket) -> None:
+        timeout = sock.gettimeout()
+        super().__init__(sock.family, sock.type, sock.proto, fileno=sock.detach())
+        self.settimeout(timeout)
+        self.said = b""
+        self.ended = False
+
+    def recv(self, size: int, flags: int = 0, /) -> bytes:
+        """See socket.recv."""
+        try:
+            data = super().recv(size, flags)
+        except TimeoutError:
+            raise
+        except OSError:
+            self.ended = True
+            raise
+        self.ended = self.ended or not data
+        if len(self.said) < GREETING_BYTES:
+            self.said += data[:GREETING_BYTES]
+        return data
 
 
-def explain(where: str, error: Exception, said: bytes) -> UnreachableError:
-    """Explain what went wrong between TCP and login; `said` is the server's greeting."""
+def explain(
+    where: str, error: Exception, heard: HeardSocket | None, timeout: float
+) -> UnreachableError:
+    """Explain what went wrong between TCP and login, of which `heard` tells the beginning.
+
+    `timeout` is how many seconds the server had for its greeting.
+    """
+    if heard is not None and b"SSH-" not in heard.said:
+        return _no_greeting(where, heard, timeout)
     text = str(error) or type(error).__name__
     kind = type(error).__name__
-    if said and b"SSH-" not in said:
-        line = said.split(b"\n", 1)[0].strip()[:60]
-        shown = "".join(char if char.isprintable() else "?" for char in line.decode("latin-1"))
-        return UnreachableError(f"{where}: this is not an SSH server: {shown!r}", hint=_NO_SERVER)
     by_kind = {
         "ChannelException": (
             f"its jump host cannot reach it: {text}",
@@ -107,6 +113,22 @@ def explain(where: str, error: Exception, said: bytes) -> UnreachableError:
     if isinstance(error, OSError) and not isinstance(error, TimeoutError):
         return _no_connection(where, error, 0)
     return UnreachableError(f"{where}: the SSH handshake failed: {text}", hint=_NO_SERVER)
+
+
+def _no_greeting(where: str, heard: HeardSocket, timeout: float) -> UnreachableError:
+    if heard.said:
+        line = heard.said.split(b"\n", 1)[0].strip()[:60]
+        shown = "".join(char if char.isprintable() else "?" for char in line.decode("latin-1"))
+        return UnreachableError(f"{where}: this is not an SSH server: {shown!r}", hint=_NO_SERVER)
+    if heard.ended:
+        return UnreachableError(
+            f"{where}: the server closed the connection at once",
+            hint="its sshd may be overloaded, or refuse this address",
+        )
+    return UnreachableError(
+        f"{where}: the port is open, but no SSH server greets within {timeout:g} s",
+        hint=_NO_SERVER,
+    )
 
 
 def check_identity(name: str, identity: Path) -> None:

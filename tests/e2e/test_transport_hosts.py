@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from runnerkit.engine.port import DockerPort
+from runnerkit.engine.look import look_inner, look_outer
 from runnerkit.errors import HostError
 from runnerkit.facts.daemon import DaemonFacts, DaemonUnavailable
 from runnerkit.reach.transport import Login, Transport, connect
@@ -95,14 +95,10 @@ def test_refusals(
 
 def test_the_daemon_through_sudo(as_user: Callable[[str], Login]) -> None:
     transport = connect(as_user("ops"))
-    port = DockerPort(transport)
-    facts = port.facts(project=None, role="outer")
+    facts = look_outer(transport, "none", "/none").daemon
     assert isinstance(facts, DaemonFacts), facts
     assert facts.version
-    port.close()
-    absent = DockerPort(transport, "/run/no-such.sock")
-    answer = absent.facts(project=None, role="inner")
+    answer = look_inner(transport, "/run/no-such.sock").daemon
     assert isinstance(answer, DaemonUnavailable)
     assert "/run/no-such.sock" in answer.reason
-    absent.close()
     transport.close()

@@ -14,13 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runnerkit.errors import ConfigError
-from runnerkit.pipeline.detect import Language, Listing, detect
+from runnerkit.pipeline.detect import Listing, detect
 from runnerkit.pipeline.dockerfile import parse_dockerfile
 from runnerkit.pipeline.drone import parse
 from runnerkit.pipeline.files import template
+from runnerkit.pipeline.kinds import Database, Language
 from runnerkit.pipeline.lint import lint
 from runnerkit.pipeline.project import Project
-from runnerkit.pipeline.scaffold import Database, image_name, scaffold
+from runnerkit.pipeline.scaffold import image_name, scaffold
 
 PACKAGE = '{"packageManager": "yarn@4.9.2", "scripts": {"build": "b", "lint": "l", "test": "t"}}'
 CARGO = '[package]\nname = "greet"\nversion = "1.0.0"\n'

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from runnerkit.pipeline.detect import Language, Listing
+from runnerkit.pipeline.detect import Listing
+from runnerkit.pipeline.kinds import Language
 from runnerkit.pipeline.recipes.filling import Filling
 from runnerkit.pipeline.recipes.go import go
 from runnerkit.pipeline.recipes.node import npm, pnpm, yarn
