@@ -44,7 +44,7 @@ def test_logs_are_shown_and_followed_until_interrupted(fleet: Kit) -> None:
     assert following.stdout is not None
     assert following.stdout.readline()
     code, said = interrupted(following)
-    assert code == 130
+    assert code == 130, said
     assert "Traceback" not in said
 
 
