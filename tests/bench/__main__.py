@@ -16,12 +16,12 @@ import yaml
 
 from runnerkit import __version__
 from runnerkit.report.bench import bars_svg
-from tests.bench import build_rows, kit_rows
+from tests.bench import build_rows, daily_rows, kit_rows
 from tests.bench.rows import Row, results_json, results_markdown
 from tests.e2e.kit import Lab, lab_command
 
 HERE = Path(__file__).parent
-PARTS = ("converged", "far", "many", "first-up", "builds")
+PARTS = ("converged", "far", "many", "first-up", "builds", "daily")
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -78,6 +78,9 @@ def measure(machine: kit_rows.Machine, rounds: int, parts: Sequence[str]) -> dic
         groups["Builds"] = build_rows.build_rows(found)
         picture = bars_svg("A build of the same project", build_rows.bars(found))
         (HERE / "builds.svg").write_text(picture)
+    if "daily" in parts:
+        say("daily")
+        groups["Day by day"] = daily_rows.daily_rows(machine, rounds)
     return groups
 
 
