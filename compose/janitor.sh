@@ -260,9 +260,10 @@ END
 
 # --- the build cache -----------------------------------------------------------------------------
 
-# Writes $work/records: "created last-used shared size type" of each record of the build cache. The CLI
-# rounds all of this, so the API is asked, through the CLI's own way to it.
+# Writes $work/records: "created last-used shared size type id" of each record of the build cache. The
+# CLI rounds all of this, so the API is asked, through the CLI's own way to it.
 list_records() {
+    if [ -f "$work/records" ]; then mv "$work/records" "$work/records.before"; fi
     # Open for reading too, the pipe has no end: the daemon would take that for our going away.
     exec 3<>"$work/request"
     printf 'GET %s HTTP/1.0\r\nHost: docker\r\n\r\n' "$usage_path" >&3
@@ -274,9 +275,50 @@ list_records() {
             return text == "" || text == "null" ? "-" : text
         }
         /^\{"ID":/ && /"UsageCount":/ {
-            print value("CreatedAt"), value("LastUsedAt"), value("Shared"), value("Size"), value("Type")
+            print value("CreatedAt"), value("LastUsedAt"), value("Shared"), value("Size"), value("Type"), \
+                value("ID")
         }' >"$work/records"
     exec 3>&-
+    note_evictions
+}
+
+# Compares the list of records with the one before: what is gone was taken by GC, or by this janitor
+# where it pruned in between. $state/evictions keeps, of seven days, lines "day by-whom type how-many
+# bytes seconds", the last being the shortest time for which one of them was unused, so that
+# `runnerkit tune` knows whether the cache is too small.
+note_evictions() {
+    listed=$(date +%s) before=$listed_before by=${pruning:-gc}
+    listed_before=$listed pruning=
+    # Nothing at all may as well be a daemon that did not answer.
+    if [ -z "$before" ] || [ ! -s "$work/records" ]; then return; fi
+    awk -v now="$listed" "$unix_time"'
+        NR == FNR { here[$6] = 1; next }
+        !($6 in here) && $3 == "false" {
+            used = unix($2)
+            if (!used) used = unix($1)
+            unused = now > used ? now - used : 0
+            n[$5]++
+            bytes[$5] += $4
+            if (!($5 in least) || unused < least[$5]) least[$5] = unused
+        }
+        END { for (type in n) printf "%s %d %.0f %d\n", type, n[type], bytes[type], least[type] }
+    ' "$work/records" "$work/records.before" >"$work/gone"
+    if [ ! -s "$work/gone" ]; then return; fi
+    # Who prunes through the API leaves an event; GC leaves none.
+    if [ "$by" = gc ] && [ -n "$(engine events --since "$before" --until "$((listed + 1))" \
+        --filter type=builder --filter event=prune --format '{{.Action}}')" ]; then
+        return
+    fi
+    {
+        awk -v first="$((listed / 86400 - 6))" '$1 >= first' "$state/evictions"
+        awk -v day="$((listed / 86400))" -v by="$by" '{ print day, by, $0 }' "$work/gone"
+    } | awk '{
+        key = $1 " " $2 " " $3
+        n[key] += $4
+        bytes[key] += $5
+        if (!(key in least) || $6 < least[key]) least[key] = $6
+    } END { for (key in n) printf "%s %d %.0f %d\n", key, n[key], bytes[key], least[key] }' \
+        >"$state/evictions.new" && mv "$state/evictions.new" "$state/evictions"
 }
 
 # Bytes of the build cache as its GC counts them: without what images hold.
@@ -293,6 +335,7 @@ prune() {
     before=$disk_free
     type=$1 age=$((now - stage_or_now + 2))
     if [ "$2" -gt 0 ]; then set -- "$keep_flag" "$2"; else set --; fi
+    pruning=janitor
     said=$(engine builder prune --force --filter "type=$type" --filter "unused-for=${age}s" "$@" 2>&1) ||
         say "pruning $type failed: $said"
     measure
@@ -380,6 +423,7 @@ sweep() {
 # Writes what `runnerkit status` shows, lines "key value", and for `runnerkit tune` the bytes of the
 # build cache, lines "type bytes".
 report() {
+    if [ -n "$pruning" ]; then list_records; fi
     measure
     freed=$((disk_free > free_before ? disk_free - free_before : 0))
     if [ -n "$done" ]; then
@@ -403,15 +447,19 @@ if engine builder prune --help 2>&1 | grep -q -e --reserved-space; then
 else
     keep_flag=--keep-storage
 fi
-# API 1.42 and later can tell of the build cache alone.
-case $(engine version --format '{{.Server.APIVersion}}' 2>/dev/null) in
+# API 1.42 and later can tell of the build cache alone. Engines 25 and 26 do so in no older API than
+# their own (they drop the connection), and from 1.52 on the answer has another shape.
+api=$(engine version --format '{{.Server.APIVersion}}' 2>/dev/null)
+case $api in
     1.[0-9] | 1.[123]? | 1.4[01]) usage_path=/v1.41/system/df ;;
-    *) usage_path=/v1.42/system/df?type=build-cache ;;
+    1.4? | 1.5[01]) usage_path=/v$api/system/df?type=build-cache ;;
+    *) usage_path=/v1.51/system/df?type=build-cache ;;
 esac
 containerd=$(engine info --format '{{json .DriverStatus}}' 2>/dev/null | grep -c io.containerd.snapshotter)
 if [ ! -p "$work/request" ]; then mkfifo "$work/request"; fi
 last=$(grep ^freed_ "$state/report" 2>/dev/null)
-seen=$(date +%s) next_sweep=0 next_help=0 still_short=
+seen=$(date +%s) next_sweep=0 next_help=0 still_short= pruning= listed_before=
+touch "$state/evictions"
 say "keeping $(human "$min_free") free, images built here for $((keep_built / 3600)) h"
 while :; do
     note_use

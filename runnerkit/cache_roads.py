@@ -6,24 +6,34 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from runnerkit.cache.pruning import Choice, Pruning, batches, choose
+from runnerkit.cache.pruning import Choice, Freed, Pruning, choose, left_by_images, released
 from runnerkit.cache.rules import rules_of
 from runnerkit.cache.simulate import Simulation, simulate
-from runnerkit.cache.summary import CacheSummary, summary
+from runnerkit.cache.summary import CacheSummary, MountUses, last_uses, mount_ids, summary
 from runnerkit.change.packages import version_tuple
 from runnerkit.change.progress import Progress
+from runnerkit.change.service_plans import prune_plan
 from runnerkit.change.trial import Trial, TrialEngine
-from runnerkit.collect.cache_probe import Place, collect_gc, collect_place, collect_usage
+from runnerkit.collect.cache_probe import (
+    Place,
+    collect_gc,
+    collect_place,
+    collect_usage,
+    list_builds,
+    look_at_builds,
+)
 from runnerkit.config.effective import HostConfig
 from runnerkit.desired.gc_policy import CacheLimits, gc_policy
 from runnerkit.desired.settings import cache_limits
 from runnerkit.desired.state import DIND
-from runnerkit.engine.port import DockerPort
 from runnerkit.errors import HostError
+from runnerkit.facts.builds import Build
 from runnerkit.facts.cache import GcRule, Usage
 from runnerkit.facts.daemon import DaemonUnavailable
 from runnerkit.facts.host import find_container, traits_of
-from runnerkit.roads import Access, Survey, survey
+from runnerkit.roads import Access, Changing, Survey, survey
+
+BUILDS_AT_ONCE = 8
 
 
 @dataclass(frozen=True)
@@ -45,21 +55,26 @@ def cache_survey(host: HostConfig, access: Access) -> Iterator[CacheSurvey]:
     Raises HostError when that daemon does not answer.
     """
     with survey(host, access) as found:
-        inner = found.facts.inner
-        if isinstance(inner, DaemonUnavailable):
-            raise HostError(
-                f"{host.name}: the runner's daemon does not answer: {inner.reason}",
-                hint=f"runnerkit status {host.name}",
-            )
-        paths = found.desired.paths
-        yield CacheSurvey(
-            found=found,
-            usage=collect_usage(found.transport, paths),
-            place=collect_place(found.transport, paths),
-            limits=cache_limits(host, traits_of(found.facts)),
-            engine=inner.version,
-            now=float(found.facts.system.clock or 0),
+        yield look_into(found)
+
+
+def look_into(found: Survey) -> CacheSurvey:
+    """What is in the runner's daemon of this host. Raises HostError when it does not answer."""
+    inner, host = found.facts.inner, found.host.name
+    if isinstance(inner, DaemonUnavailable):
+        raise HostError(
+            f"{host}: the runner's daemon does not answer: {inner.reason}",
+            hint=f"runnerkit status {host}",
         )
+    paths = found.desired.paths
+    return CacheSurvey(
+        found=found,
+        usage=collect_usage(found.transport, paths),
+        place=collect_place(found.transport, paths),
+        limits=cache_limits(found.host, traits_of(found.facts)),
+        engine=inner.version,
+        now=float(found.facts.system.clock or 0),
+    )
 
 
 def summary_of(seen: CacheSurvey, top: int) -> CacheSummary:
@@ -72,7 +87,26 @@ def summary_of(seen: CacheSurvey, top: int) -> CacheSummary:
         disk=seen.found.facts.system.data_disk,
         logs_bytes=seen.place.logs_bytes,
         top=top,
+        uses=_mount_uses(seen),
     )
+
+
+def _mount_uses(seen: CacheSurvey) -> MountUses:
+    """Ask for the newest builds first, and for no more than are needed."""
+    wanted = mount_ids(seen.usage.records)
+    container = find_container(seen.found.facts, DIND)
+    if not wanted or container is None:
+        return MountUses()
+    where = (seen.found.transport, seen.found.desired.paths, container.id)
+    refs = list_builds(*where)
+    if refs is None:
+        return MountUses(unknown="that takes a docker buildx from 0.21 on, in dind or on the host")
+    builds: list[Build] = []
+    for start in range(0, len(refs), BUILDS_AT_ONCE):
+        builds += look_at_builds(*where, refs[start : start + BUILDS_AT_ONCE])
+        if wanted <= last_uses(builds).keys():
+            break
+    return MountUses(last_uses(builds))
 
 
 def simulation_of(seen: CacheSurvey, proposal: CacheLimits | None) -> Simulation:
@@ -99,34 +133,31 @@ def pruning_of(seen: CacheSurvey, choice: Choice) -> Pruning:
     return choose(seen.usage, choice, seen.now)
 
 
-def carry_out_pruning(seen: CacheSurvey, pruning: Pruning, progress: Progress) -> int:
-    """Delete what was named; returns the bytes freed, as the engine counts them.
+def carry_out_pruning(
+    change: Changing, seen: CacheSurvey, choice: Choice, pruning: Pruning
+) -> Freed:
+    """Delete what was named, and say what came back, as the engine counts it.
 
     Raises ActionError with what stays; what was deleted before that is gone.
     """
-    found = seen.found
-    port = DockerPort(found.transport, str(found.desired.paths.docker_socket))
-    host = found.host.name
-    try:
-        progress.begin(host, "delete")
-        for image in pruning.images:
-            progress.detail(host, next(iter(image.names), image.id))
-            port.remove_image(image.id)
-        freed = sum(port.prune_records(ids) for ids in batches(pruning))
-        if pruning.images:
-            freed += max(0, seen.usage.layers_bytes - port.usage().layers_bytes)
-    except BaseException:
-        progress.end(host, ok=False)
-        raise
-    finally:
-        port.close()
-    progress.end(host, ok=True)
-    return freed
+    found, executor = change.survey, change.executor
+    executor.execute(prune_plan(found.desired, found.facts, pruning))
+    if not pruning.images:
+        return Freed(executor.freed_bytes)
+    after = collect_usage(found.transport, found.desired.paths)
+    kept = {record.id: record for record in left_by_images(seen.usage, after)}
+    layers = seen.usage.layers_bytes - after.layers_bytes
+    unheld = max(0, layers - sum(record.size for record in kept.values()))
+    rest = released(seen.usage, after, choice, seen.now)
+    if rest:
+        executor.execute(prune_plan(found.desired, found.facts, rest))
+    gone = {record.id for record in rest.records}
+    return Freed(unheld + executor.freed_bytes, kept_by_cache=bool(kept.keys() - gone))
 
 
-def verify(host: HostConfig, access: Access, progress: Progress) -> Trial:
+def verify(change: Changing, progress: Progress) -> Trial:
     """Show by trial that an engine of dind's image obeys this host's policy."""
-    with survey(host, access) as found:
-        limits = cache_limits(host, traits_of(found.facts))
-        trial = TrialEngine(found.transport, found.desired.paths, progress)
-        return trial.run(str(host.docker.image), limits)
+    found = change.survey
+    limits = cache_limits(found.host, traits_of(found.facts))
+    trial = TrialEngine(found.transport, found.desired.paths, progress)
+    return trial.run(str(found.host.docker.image), limits)

@@ -93,14 +93,16 @@ def carry_out_import(what: Import, progress: Progress, *, force: bool = False) -
     not become so. Raises ActionError; the host then has its former data.
     """
     change, found = what.change, what.change.survey
-    desired, data = found.desired, str(found.desired.paths.data)
+    desired = found.desired
     change.executor.execute(unpack_plan(desired, found.facts, what.file, what.head))
     try:
         _drain(change, found, force=force)
     except (ConnectionLostError, LockedError):
         raise
     except BaseException:
-        change.executor.execute(purge_plan(desired, f"{data}.incoming", "it was not used"))
+        change.executor.execute(
+            purge_plan(desired, str(desired.paths.data_incoming), "it was not used")
+        )
         raise
     try:
         change.executor.execute(swap_plan(desired))
@@ -118,7 +120,7 @@ def carry_out_import(what: Import, progress: Progress, *, force: bool = False) -
         change.executor.execute(restore_data_plan(desired))
         raise
     reason = "the host is well with the imported data"
-    change.executor.execute(purge_plan(desired, f"{data}.before-import", reason))
+    change.executor.execute(purge_plan(desired, str(desired.paths.data_before_import), reason))
     return report
 
 

@@ -36,6 +36,16 @@ class StackPaths:
         return self.data.with_name(f"{self.data.name}.mirror")
 
     @property
+    def data_incoming(self) -> PurePosixPath:
+        """Where an import unpacks what will become the data-root."""
+        return self.data.with_name(f"{self.data.name}.incoming")
+
+    @property
+    def data_before_import(self) -> PurePosixPath:
+        """The former data-root, until the host is well with an imported one."""
+        return self.data.with_name(f"{self.data.name}.before-import")
+
+    @property
     def sockets(self) -> PurePosixPath:
         """The directory that carries the inner daemon's second socket."""
         return SOCKETS / self.stack

@@ -207,3 +207,8 @@ def go_duration(seconds: int) -> str:
     if hours:
         return f"{hours}h{minutes}m{rest}s"
     return f"{minutes}m{rest}s" if minutes else f"{rest}s"
+
+
+def counted(count: int, noun: str) -> str:
+    """A number of things for people: `1 image`, `2 images`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

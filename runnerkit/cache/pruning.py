@@ -39,10 +39,25 @@ class Pruning:
 
     @property
     def expected_bytes(self) -> int:
-        """About what the disk gets back: layers that images share among themselves come on top."""
+        """About what the disk gets back: layers that images share among themselves come on top.
+
+        Of images it is the most: what the build cache holds of them, too, stays with it.
+        """
         return sum(record.size for record in self.records if not record.shared) + sum(
             image.unique_bytes or 0 for image in self.images
         )
+
+
+@dataclass(frozen=True)
+class Freed:
+    """What a pruning gave back. With `kept_by_cache` it is the most.
+
+    The build cache then still holds layers of images that were deleted, and the engine tells the
+    sizes of those that it built, but not of those that it pulled.
+    """
+
+    bytes: int
+    kept_by_cache: bool = False
 
 
 def choose(usage: Usage, choice: Choice, now: float) -> Pruning:
@@ -59,6 +74,25 @@ def choose(usage: Usage, choice: Choice, now: float) -> Pruning:
         tuple(eviction.record for eviction in outcome.evictions),
         tuple(image for image in images if not choice.unused_seconds or image.created <= cut),
     )
+
+
+def released(before: Usage, after: Usage, choice: Choice, now: float) -> Pruning:
+    """What of the layers only images held `before` that are gone `after`, if `choice` wants layers.
+
+    Until the images go, nobody can tell which records of the cache that will be.
+    """
+    left = {record.id for record in left_by_images(before, after)}
+    records = tuple(
+        record if record.id in left else replace(record, in_use=True) for record in after.records
+    )
+    layers = replace(choice, mounts=False, images=False)
+    return choose(replace(after, records=records), layers, now)
+
+
+def left_by_images(before: Usage, after: Usage) -> tuple[CacheRecord, ...]:
+    """The records that images held `before`, and none holds `after`."""
+    held = {record.id for record in before.records if record.shared}
+    return tuple(r for r in after.records if r.id in held and not r.shared)
 
 
 def batches(pruning: Pruning) -> tuple[tuple[str, ...], ...]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 from runnerkit.desired.gc_policy import CacheLimits
+from runnerkit.facts.builds import Build
 from runnerkit.facts.cache import MOUNT, REGULAR, SOURCES, CacheRecord, Usage
 from runnerkit.facts.host import Disk
 
@@ -36,6 +37,17 @@ class MountOrigin:
 
 
 @dataclass(frozen=True)
+class MountUses:
+    """The last build that used each cache mount, by the mount's id; `unknown` is why none is known.
+
+    Of a mount that is not among them no remembered build is known to have used it.
+    """
+
+    builds: Mapping[str, Build] = field(default_factory=dict)
+    unknown: str = ""
+
+
+@dataclass(frozen=True)
 class CacheSummary:
     """Everything `cache show` says of one host.
 
@@ -50,6 +62,26 @@ class CacheSummary:
     disk: Disk | None
     biggest: tuple[CacheRecord, ...]
     mounts: tuple[CacheRecord, ...]
+    uses: MountUses
+
+    def last_build(self, record: CacheRecord) -> Build | None:
+        """The last build that used this cache mount, None where it cannot be told."""
+        origin = mount_origin(record)
+        return self.uses.builds.get(origin.id) if origin else None
+
+
+def last_uses(builds: Iterable[Build]) -> dict[str, Build]:
+    """Each cache mount's id with the first of `builds`, newest first, that used it."""
+    found: dict[str, Build] = {}
+    for build in builds:
+        for mount in build.mounts:
+            found.setdefault(mount, build)
+    return found
+
+
+def mount_ids(records: Iterable[CacheRecord]) -> frozenset[str]:
+    """The ids of all cache mounts that tell it."""
+    return frozenset(origin.id for record in records if (origin := mount_origin(record)))
 
 
 def summary(
@@ -61,6 +93,7 @@ def summary(
     disk: Disk | None,
     logs_bytes: int | None,
     top: int,
+    uses: MountUses,
 ) -> CacheSummary:
     """Add up `usage`; the `top` biggest records, images and volumes apart."""
     own = [record for record in usage.records if not record.shared]
@@ -82,6 +115,7 @@ def summary(
         disk=disk,
         biggest=_biggest((record for record in own if record.type != MOUNT), top),
         mounts=_biggest(mounts, max(top, len(mounts))),
+        uses=uses,
     )
 
 
@@ -108,6 +142,7 @@ def mount_origin(record: CacheRecord) -> MountOrigin | None:
     if record.type != MOUNT or match is None:
         return None
     target, command, name = match.groups()
+    target = target.rstrip("/") or "/"
     # Newer engines put a slash before an id; it is not part of what stands in the Dockerfile.
     id_ = (name or target) if name in (None, target) else name.removeprefix("/")
     return MountOrigin(target, id_, " ".join(command.split()))

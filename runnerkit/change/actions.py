@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from runnerkit.cache.pruning import Pruning
 from runnerkit.change.export_file import ExportHead
 from runnerkit.change.journal import Begun
 from runnerkit.change.manifest import Manifest
@@ -15,6 +16,7 @@ from runnerkit.config.image_ref import brief
 from runnerkit.desired.state import ManagedFile, ServiceName
 from runnerkit.facts.host import RemoteFile
 from runnerkit.paths import StackPaths
+from runnerkit.units import counted
 
 
 def listed(names: Sequence[str]) -> str:
@@ -317,6 +319,24 @@ class RemoveService:
 
 
 @dataclass(frozen=True)
+class PruneCache:
+    """Delete images and records of the build cache from the runner's daemon, none but these."""
+
+    paths: StackPaths
+    pruning: Pruning
+    reason: str
+
+    @property
+    def title(self) -> str:
+        """One line for the plan."""
+        counts = {
+            "image": len(self.pruning.images), "cache record": len(self.pruning.records),
+        }  # fmt: skip
+        parts = [counted(number, noun) for noun, number in counts.items() if number]
+        return f"delete {listed(parts)}"
+
+
+@dataclass(frozen=True)
 class Purge:
     """Delete directories for good."""
 
@@ -350,5 +370,6 @@ Action = (
     | UnpackData
     | SwapData
     | RestoreData
+    | PruneCache
     | Purge
 )

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
+from runnerkit.cache.pruning import batches
 from runnerkit.change.actions import (
     Action,
     ClearUp,
@@ -20,6 +21,7 @@ from runnerkit.change.actions import (
     MakeDirectory,
     MoveData,
     PreloadImage,
+    PruneCache,
     PullImage,
     Purge,
     RemoveService,
@@ -65,6 +67,9 @@ class Executor:
     one in force, 0 where there is none. No error shows `secrets`, whatever programs say.
     """
 
+    freed_bytes: int
+    """What deleting records of the build cache gave back so far, as the engine counts it."""
+
     def __init__(
         self,
         remote: Remote,
@@ -86,6 +91,7 @@ class Executor:
         self._secrets = secrets
         self._clock = clock
         self._sleep = sleep
+        self.freed_bytes = 0
         self._settle()
 
     def execute(self, plan: Plan, *, force: bool = False) -> None:
@@ -205,6 +211,8 @@ class Executor:
                 remote.script("remove_service", str(paths.directory), service, doing=doing)
             case ClearUp(begun=begun):
                 self._clear_up(begun)
+            case PruneCache() as prune:
+                self._prune(prune)
             case Purge(places=places):
                 remote.script("purge", *places, doing="delete the stack's data")
 
@@ -259,6 +267,17 @@ class Executor:
                 hint=f"everything is still in {move.old}; set docker.data back and run "
                 f"`runnerkit up {self._host}`, or mend it and repeat the move",
             )
+
+    def _prune(self, prune: PruneCache) -> None:
+        port = DockerPort(self._remote.transport, str(prune.paths.docker_socket))
+        try:
+            for image in prune.pruning.images:
+                self._progress.detail(self._host, next(iter(image.names), image.id))
+                port.remove_image(image.id)
+            for ids in batches(prune.pruning):
+                self.freed_bytes += port.prune_records(ids)
+        finally:
+            port.close()
 
     def _pull(self, port: DockerPort, ref: str) -> None:
         try:

@@ -160,4 +160,4 @@ def unpack_data(
 
 def discard_unpacked(remote: Remote, paths: StackPaths) -> None:
     """Delete what was unpacked and not used."""
-    remote.script("purge", f"{paths.data}.incoming", doing="delete the unpacked data")
+    remote.script("purge", str(paths.data_incoming), doing="delete the unpacked data")

@@ -1,14 +1,16 @@
-"""Plans for what is there already, its files as they are: drain, resume, down, export, import."""
+"""Plans for what is there already, its files as they are: drain, down, prune, export, import."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
 
+from runnerkit.cache.pruning import Pruning
 from runnerkit.change.actions import (
     Action,
     ExportData,
     HaltServices,
+    PruneCache,
     Purge,
     RestoreData,
     StartServices,
@@ -60,6 +62,18 @@ def teardown(desired: DesiredState, facts: HostFacts, *, purge: tuple[str, ...] 
     if purge:
         actions.append(Purge(purge, "asked for"))
     return Plan(desired.host, tuple(actions))
+
+
+def prune_plan(desired: DesiredState, facts: HostFacts, pruning: Pruning) -> Plan:
+    """Delete what was chosen from the runner's daemon, which goes on working."""
+    deleting = PruneCache(desired.paths, pruning, "asked for")
+    return Plan(desired.host, (*clear_up(desired, facts), deleting))
+
+
+def purge_places(desired: DesiredState, facts: HostFacts) -> tuple[str, ...]:
+    """Every directory that the stack has on its host."""
+    paths, beside = desired.paths, facts.system.data_beside
+    return (str(paths.directory), str(paths.data), *beside, str(paths.sockets))
 
 
 def start_plan(desired: DesiredState, reason: str) -> Plan:

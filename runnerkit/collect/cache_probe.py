@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 
 from runnerkit.engine.port import DockerPort
 from runnerkit.errors import HostError
+from runnerkit.facts.builds import Build, parse_builds, parse_refs
 from runnerkit.facts.cache import GcFacts, Usage, parse_inspect
 from runnerkit.paths import StackPaths
 from runnerkit.reach.transport import Transport
@@ -14,6 +16,7 @@ from runnerkit.reach.transport import Transport
 ASK_SECONDS = 30.0
 
 _SCRIPTS = files("runnerkit.collect")
+BUILDS_SCRIPT = _SCRIPTS.joinpath("builds.sh")
 GC_SCRIPT = _SCRIPTS.joinpath("gc.sh")
 PLACE_SCRIPT = _SCRIPTS.joinpath("place.sh")
 
@@ -41,6 +44,24 @@ def collect_gc(transport: Transport, paths: StackPaths, container: str, since: s
     except ValueError:
         reason = "neither dind's image nor the host has a docker buildx that could ask"
         return GcFacts(None, reason, errors)
+
+
+def list_builds(transport: Transport, paths: StackPaths, container: str) -> tuple[str, ...] | None:
+    """The builds that BuildKit remembers, newest first; None where nobody could ask it."""
+    return parse_refs(_builds(transport, paths, container))
+
+
+def look_at_builds(
+    transport: Transport, paths: StackPaths, container: str, refs: Sequence[str]
+) -> tuple[Build, ...]:
+    """What BuildKit remembers of these builds."""
+    return parse_builds(_builds(transport, paths, container, *refs))
+
+
+def _builds(transport: Transport, paths: StackPaths, container: str, *refs: str) -> str:
+    argv = ["sh", "-s", "--", container, str(paths.docker_socket), *refs]
+    completed = transport.run(argv, BUILDS_SCRIPT.read_bytes(), timeout=ASK_SECONDS)
+    return completed.stdout.decode(errors="replace")
 
 
 def collect_usage(transport: Transport, paths: StackPaths) -> Usage:

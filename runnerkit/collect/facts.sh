@@ -78,6 +78,9 @@ before=$(sed -n "s/^DIND_DATA=//p" "$stack/.env" 2>/dev/null | tr -d "'\"")
 if [ -n "$before" ] && [ -n "$(ls -A "$before" 2>/dev/null)" ]; then say data_before "$before"; fi
 kept=$(cat "$stack/data-kept" 2>/dev/null)
 if [ -n "$kept" ] && [ -d "$kept" ]; then say data_kept "$kept"; fi
+for place in "$data.mirror" "$data.incoming" "$data.before-import"; do
+    if [ -e "$place" ]; then say data_beside "$place"; fi
+done
 
 if [ -d "$stack" ]; then
     say directory_mode "$(stat -c %a -- "$stack")"

@@ -30,6 +30,10 @@ docker exec "$container" sh -c '
     done
     docker buildx history ls --format json 2>/dev/null | sed "s/^/build /"
 ' 2>/dev/null
+if [ -r "$stack/janitor/evictions" ]; then
+    echo evictions
+    sed 's/^/evicted /' "$stack/janitor/evictions"
+fi
 if [ -r "$stack/janitor/cache" ]; then sed 's/^/cache /' "$stack/janitor/cache"; fi
 if [ -r "$stack/janitor/stages" ]; then sed 's/^/stages /' "$stack/janitor/stages"; fi
 exit 0

@@ -102,15 +102,15 @@ def prune(
         str, typer.Option(help="Only what is unused for so long (images: made so long ago).")
     ] = "0s",
     yes: YesOption = False,
+    lock_wait: LockWaitOption = None,
     accept_new_host_key: AcceptOption = False,
 ) -> None:
     """Name what goes, ask, delete it, and say how much space came back."""
     from runnerkit.cache.pruning import Choice
-    from runnerkit.cache_roads import cache_survey, carry_out_pruning, pruning_of
-    from runnerkit.report.cache_screens import pruning_text
-    from runnerkit.report.progress import progress_for_terminal
+    from runnerkit.cache_roads import carry_out_pruning, look_into, pruning_of
+    from runnerkit.report.cache_screens import freed_text, pruning_text
     from runnerkit.report.screens import stdout_console
-    from runnerkit.units import Duration, format_bytes
+    from runnerkit.units import Duration
 
     if not (mounts or layers or images):
         raise ConfigError(
@@ -122,14 +122,15 @@ def prune(
         raise ConfigError(f"--older-than {error}", hint="e.g. --older-than 14d") from None
     loaded, access = load(config, accept_new_host_key)
     choice = Choice(mounts=mounts, layers=layers, images=images, unused_seconds=age)
-    with cache_survey(one(loaded, host), access) as seen:
+    with changing_one(one(loaded, host), access, "cache prune", lock_wait) as (change, _):
+        seen = look_into(change.survey)
         pruning = pruning_of(seen, choice)
-        stdout_console().print(pruning_text(host, pruning, seen.now))
+        stdout_console().print(pruning_text(host, choice, pruning, seen.now))
         if not pruning:
             return
         confirm(f"Delete this on {host}?", yes=yes)
-        freed = carry_out_pruning(seen, pruning, progress_for_terminal())
-    typer.echo(f"{host}: freed {format_bytes(freed)}")
+        freed = carry_out_pruning(change, seen, choice, pruning)
+    stdout_console().print(freed_text(host, freed))
 
 
 @app.command()
@@ -137,16 +138,17 @@ def verify(
     host: HostArgument,
     config: ConfigOption = None,
     as_json: JsonOption = False,
+    lock_wait: LockWaitOption = None,
     accept_new_host_key: AcceptOption = False,
 ) -> None:
     """Prove by trial what the engine evicts, on a throw-away one of the same image; 1-2 minutes."""
     from runnerkit import cache_roads
     from runnerkit.report.cache_screens import trial_json, trial_text
-    from runnerkit.report.progress import progress_for_terminal
     from runnerkit.report.screens import stdout_console
 
     loaded, access = load(config, accept_new_host_key)
-    trial = cache_roads.verify(one(loaded, host), access, progress_for_terminal())
+    with changing_one(one(loaded, host), access, "cache verify", lock_wait) as (change, progress):
+        trial = cache_roads.verify(change, progress)
     if as_json:
         typer.echo(trial_json(host, trial))
     else:

@@ -136,17 +136,16 @@ def down(
     accept_new_host_key: AcceptOption = False,
 ) -> None:
     """Drain and stop the runner and its daemon; with --purge also delete their data."""
+    from runnerkit.change.service_plans import purge_places
     from runnerkit.roads import take_down
 
     loaded, access = load(config, accept_new_host_key)
     with changing_one(one(loaded, host), access, "down", lock_wait) as (change, _):
-        paths = change.survey.desired.paths
-        places = tuple(
-            str(place) for place in (paths.directory, paths.data, paths.mirror_data, paths.sockets)
-        )
+        places = purge_places(change.survey.desired, change.survey.facts)
         question = f"Stop the runner on {host}?"
         if purge:
-            question = f"Stop the runner on {host} and delete {', '.join(places)} for good?"
+            typer.echo("\n".join([f"{host}: for good go", *(f"  {place}" for place in places)]))
+            question = f"Stop the runner on {host} and delete all of this?"
         confirm(question, yes=yes)
         take_down(change, purge=places if purge else (), force=force)
     typer.echo(f"{host}: stopped" + (", data deleted" if purge else "; data kept"))

@@ -94,6 +94,8 @@ class SystemFacts:
     """Whether something lies in the desired data-root that no move of ours left there."""
     data_kept: str | None = None
     """What a move left behind, as long as it is there."""
+    data_beside: tuple[str, ...] = ()
+    """What else of the stack lies beside the data-root: the mirror's data, leftovers of imports."""
     draining: str | None = None
     journal: str | None = None
     lock_owner: str | None = None
@@ -184,6 +186,7 @@ class _Raw:
     files: list[RemoteFile] = field(default_factory=list)
     disks: dict[str, Disk] = field(default_factory=dict)
     janitor: dict[str, str] = field(default_factory=dict)
+    data_beside: list[str] = field(default_factory=list)
 
 
 def parse_system(answer: str) -> SystemFacts:
@@ -222,6 +225,7 @@ def parse_system(answer: str) -> SystemFacts:
         data_before=values.get("data_before") or None,
         data_filled=values.get("data_filled") == "1",
         data_kept=values.get("data_kept") or None,
+        data_beside=tuple(raw.data_beside),
         draining=values.get("draining") or None,
         journal=values.get("journal") or None,
         lock_owner=values.get("lock_owner") or None,
@@ -282,6 +286,8 @@ def _take(raw: _Raw, key: str, fields: list[str]) -> None:
             )
         case "file", [name, mode, owner, sha256, content]:
             raw.files.append(RemoteFile(name, int(mode, 8), owner, sha256, _decoded(content)))
+        case "data_beside", [place]:
+            raw.data_beside.append(place)
         case "janitor", [name, value]:
             raw.janitor[name] = value
         case _, [value]:

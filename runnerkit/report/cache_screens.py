@@ -11,14 +11,15 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from runnerkit.cache.pruning import Pruning
+from runnerkit.cache.pruning import Choice, Freed, Pruning
 from runnerkit.cache.rules import rule_text
 from runnerkit.cache.simulate import Simulation
-from runnerkit.cache.summary import MOUNTS, CacheSummary, Part, kind_of, mount_origin
+from runnerkit.cache.summary import MOUNTS, CacheSummary, MountOrigin, Part, kind_of, mount_origin
 from runnerkit.change.trial import Trial
+from runnerkit.facts.builds import Build
 from runnerkit.facts.cache import CacheRecord
 from runnerkit.report.screens import SCHEMA_VERSION
-from runnerkit.units import format_bytes
+from runnerkit.units import counted, format_bytes
 
 BAR = 60
 _STYLES = {"layers": "blue", "cache mounts": "green", "sources": "yellow", "other cache": "magenta"}
@@ -35,7 +36,9 @@ def summary_text(found: CacheSummary, now: float) -> Group:
         keeps = format_bytes(found.limits.min_free_bytes)
         lines.append(Text(f"disk {found.disk.mount}: {free} free of {total}; keeps {keeps} free"))
     if found.mounts:
-        lines += [Text("cache mounts", style="bold"), _records(found.mounts, now)]
+        lines += [Text("cache mounts", style="bold"), _mounts(found, now)]
+        if found.uses.unknown:
+            lines.append(Text(f"which build used a mount last: {found.uses.unknown}", style="dim"))
     if found.biggest:
         lines += [Text("biggest records", style="bold"), _records(found.biggest, now)]
     return Group(*lines)
@@ -51,7 +54,11 @@ def summary_json(found: CacheSummary) -> str:
         "limits": asdict(found.limits),
         "disk": None if found.disk is None else asdict(found.disk),
         "usage": [asdict(part) for part in found.parts],
-        "mounts": [_record_json(record) for record in found.mounts],
+        "mounts": [
+            _record_json(record) | {"last_build": _build_json(found.last_build(record))}
+            for record in found.mounts
+        ],
+        "last_builds_unknown": found.uses.unknown or None,
         "biggest": [_record_json(record) for record in found.biggest],
     }
     return json.dumps(content, indent=2)
@@ -86,21 +93,52 @@ def _size(part: Part) -> str:
 
 
 def _records(records: Iterable[CacheRecord], now: float) -> Table:
+    table = _record_table()
+    for record in records:
+        table.add_row(format_bytes(record.size), used(record, now), Text(record_title(record)))
+    return table
+
+
+def _record_table() -> Table:
+    """Columns for sizes, when they were used last, and what it is."""
     table = Table.grid(padding=(0, 2))
     table.add_column(justify="right", min_width=11)
     table.add_column(min_width=8, no_wrap=True)
     table.add_column(no_wrap=True, overflow="ellipsis", max_width=54)
-    for record in records:
-        table.add_row(format_bytes(record.size), used(record, now), record_title(record))
     return table
+
+
+def _mounts(found: CacheSummary, now: float) -> Table:
+    """Each cache mount, and below it whose build used it last, or else what made it."""
+    table = _record_table()
+    for record in found.mounts:
+        origin, build = mount_origin(record), found.last_build(record)
+        if origin is None:
+            title = Text(record_title(record))
+        else:
+            title = Text(_place(origin))
+            title.append(f"\n{_user(origin, build)}", style="dim")
+        table.add_row(format_bytes(record.size), used(record, now), title)
+    return table
+
+
+def _user(origin: MountOrigin, build: Build | None) -> str:
+    if build is None:
+        return f"first used by: {origin.command.removeprefix('/bin/sh -c ')}"
+    if not build.repository:
+        return "last used by a build that tells no repository"
+    return f"last used by a build of {build.repository}"
+
+
+def _place(origin: MountOrigin) -> str:
+    return origin.target if origin.id == origin.target else f"{origin.target} id={origin.id}"
 
 
 def record_title(record: CacheRecord) -> str:
     """One line that says what a record is."""
     origin = mount_origin(record)
     if origin is not None:
-        name = "" if origin.id == origin.target else f" id={origin.id}"
-        return f"{origin.target}{name}  {origin.command}"
+        return f"{_place(origin)}  {origin.command}"
     title = " ".join(record.description.split()) or record.id
     return title if kind_of(record) != MOUNTS else f"cache mount {title}"
 
@@ -121,6 +159,12 @@ def _record_json(record: CacheRecord) -> dict[str, Any]:
     return asdict(record) | {"mount": None if origin is None else asdict(origin)}
 
 
+def _build_json(build: Build | None) -> dict[str, Any] | None:
+    if build is None:
+        return None
+    return {"ref": build.ref, "repository": build.repository or None}
+
+
 def simulation_text(found: Simulation, now: float) -> Group:
     """The screen of `cache simulate`."""
     outcome = found.outcome
@@ -136,8 +180,8 @@ def simulation_text(found: Simulation, now: float) -> Group:
     if not outcome.evictions:
         return Group(*lines, Text(f"nothing would be evicted; the cache stays at {before}"))
     freed = format_bytes(outcome.freed_bytes)
-    count = len(outcome.evictions)
-    lines.append(Text(f"{count} records would go, {freed}: from {before} to {after}"))
+    count = counted(len(outcome.evictions), "record")
+    lines.append(Text(f"{count} would go, {freed}: from {before} to {after}"))
     if any(e.tied for e in outcome.evictions):
         lines.append(Text("some rank the same: the engine may take others of their kind first"))
     return Group(*lines)
@@ -161,7 +205,7 @@ def simulation_json(host: str, found: Simulation) -> str:
     return json.dumps(content, indent=2)
 
 
-def pruning_text(host: str, pruning: Pruning, now: float) -> Group:
+def pruning_text(host: str, choice: Choice, pruning: Pruning, now: float) -> Group:
     """What `cache prune` would delete, each by its name."""
     if not pruning:
         return Group(Text(f"{host}: nothing to delete"))
@@ -171,13 +215,32 @@ def pruning_text(host: str, pruning: Pruning, now: float) -> Group:
         table.add_column(justify="right", min_width=11)
         table.add_column(no_wrap=True, overflow="ellipsis", max_width=64)
         for image in pruning.images:
-            table.add_row(format_bytes(image.size), ", ".join(image.names) or image.id)
-        lines += [Text(_counted(len(pruning.images), "image"), style="bold"), table]
+            table.add_row(format_bytes(image.size), Text(", ".join(image.names) or image.id))
+        lines += [Text(counted(len(pruning.images), "image"), style="bold"), table]
     if pruning.records:
-        lines += [Text(_counted(len(pruning.records), "cache record"), style="bold")]
+        lines += [Text(counted(len(pruning.records), "cache record"), style="bold")]
         lines.append(_records(pruning.records, now))
-    lines.append(Text(f"about {format_bytes(pruning.expected_bytes)} would be freed"))
+    expected = format_bytes(pruning.expected_bytes)
+    if not pruning.images:
+        lines.append(Text(f"about {expected} would be freed"))
+    elif choice.layers:
+        lines.append(Text("and the layers in the build cache that only these images hold"))
+        lines.append(Text(f"at least about {expected} would be freed"))
+    else:
+        lines.append(Text(f"at most about {expected} would be freed"))
     return Group(*lines)
+
+
+def freed_text(host: str, freed: Freed) -> Group:
+    """What a pruning gave back."""
+    text = f"{host}: freed {format_bytes(freed.bytes)}"
+    if not freed.kept_by_cache:
+        return Group(Text(text))
+    limit = " at most" if freed.bytes else ""
+    return Group(
+        Text(f"{text}{limit}: the build cache still holds layers of these images."),
+        Text(f"They go with `runnerkit cache prune {host} --layers`."),
+    )
 
 
 def trial_text(host: str, trial: Trial) -> Group:
@@ -192,9 +255,10 @@ def trial_text(host: str, trial: Trial) -> Group:
     evicted.add_column(justify="right", min_width=11)
     evicted.add_column(no_wrap=True, overflow="ellipsis", max_width=64)
     for record in trial.evicted:
-        evicted.add_row(format_bytes(record.size), record_title(record))
+        evicted.add_row(format_bytes(record.size), Text(record_title(record)))
     if trial.evicted:
-        lines += [Text(f"{len(trial.evicted)} records evicted", style="bold"), evicted]
+        count = counted(len(trial.evicted), "record")
+        lines += [Text(f"{count} evicted", style="bold"), evicted]
     lines.append(_verdict(trial.ceiling_obeyed, "the ceiling is kept"))
     lines.append(_verdict(trial.mounts_kept, "cache mounts outlive layers"))
     if trial.free_space_obeyed is None:
@@ -209,10 +273,6 @@ def trial_json(host: str, trial: Trial) -> str:
     """The same for programs."""
     content = {"schema_version": SCHEMA_VERSION, "host": host, "passed": trial.passed}
     return json.dumps(content | asdict(trial), indent=2)
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _verdict(good: bool, text: str) -> Text:

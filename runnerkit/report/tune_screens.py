@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import asdict
 
 from rich.console import Group
 from rich.table import Table
@@ -23,7 +24,7 @@ def tune_text(host: str, measured: Measured, advice: tuple[Advice, ...]) -> Grou
     facts.add_column(min_width=8, no_wrap=True)
     facts.add_column(overflow="fold")
     for name, value in _facts(measured):
-        facts.add_row(f"  {name}", value)
+        facts.add_row(f"  {name}", Text(value))
     keys = Table.grid(padding=(0, 2))
     keys.add_column(no_wrap=True)
     keys.add_column(overflow="fold")
@@ -57,6 +58,7 @@ def _facts(measured: Measured) -> Iterator[tuple[str, str]]:
         parts = {"layers": use.layers, "mounts": use.mounts, "other": use.others}
         yield "cache", ", ".join(f"{name} {format_bytes(size)}" for name, size in parts.items())
     yield "builds", _history(measured)
+    yield "evicted", _evicted(measured)
     yield "stages", _stages(measured)
 
 
@@ -79,11 +81,33 @@ def _history(measured: Measured) -> str:
     return f"of the last {history.builds}, the cache answered {history.hit_rate:.0%} of the steps"
 
 
+def _evicted(measured: Measured) -> str:
+    evictions = measured.probed.evictions
+    if evictions is None:
+        return "unknown: the janitor has not looked at the cache yet"
+    parts = {
+        "GC: layers": evictions.layers,
+        "GC: cache mounts": evictions.mounts,
+        "janitor:": evictions.janitor,
+    }
+    told = [
+        f"{name} {format_bytes(item.bytes)}, some unused for only {_span(item.unused_seconds)}"
+        for name, item in parts.items()
+        if item is not None
+    ]
+    return "; ".join(told) or f"nothing, looked at for {_span(measured.observed_seconds)}"
+
+
+def _span(seconds: int) -> str:
+    return format_duration(max(60, seconds // 60 * 60))
+
+
 def _stages(measured: Measured) -> str:
     if not measured.probed.stages:
         return "none were counted yet"
-    span = format_duration(max(60, measured.observed_seconds // 60 * 60))
-    return f"at most {measured.most_stages} at once, looked at for {span}"
+    span = _span(measured.observed_seconds)
+    most = f"at most {measured.most_stages} at once" if measured.most_stages else "none ran"
+    return f"{most}, looked at for {span}"
 
 
 def tune_json(host: str, measured: Measured, advice: tuple[Advice, ...]) -> str:
@@ -105,6 +129,7 @@ def tune_json(host: str, measured: Measured, advice: tuple[Advice, ...]) -> str:
                                     "other": use.others},
             "history": history and {"builds": history.builds, "steps": history.steps,
                                     "cached_steps": history.cached},
+            "evictions": probed.evictions and asdict(probed.evictions),
             "stages_seen": {str(n): count for n, count in sorted(probed.stages.items())},
         },
         "advice": [

@@ -7,10 +7,10 @@ present one stays: advice that changes with every look is of no use.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from runnerkit.tuning.measured import Measured
-from runnerkit.units import Amount, ByteSize, Duration, format_bytes
+from runnerkit.tuning.measured import Evicted, Evictions, Measured
+from runnerkit.units import Amount, ByteSize, Duration, format_bytes, format_duration
 
 GIB = 1 << 30
 DAY = 86400
@@ -27,6 +27,10 @@ RARELY = 0.05
 BUILD_DISK = 4 * GIB
 """What one running build may write before the cache or the janitor can give anything back."""
 NEAR_ENOUGH = 0.15
+
+# What was used within a day and is evicted is built again soon; what GC spared for a day of looking
+# shows that there is room enough.
+RECENT_SECONDS = DAY
 
 
 @dataclass(frozen=True)
@@ -156,13 +160,46 @@ def _cache_max(measured: Measured, now: Settings, floor: int) -> Advice:
             if measured.shared_with_root
             else "four fifths of the disk"
         )
-        return _sized(key, now, now.cache_max, most, share)
+        return _ceiling(measured, now, most, share)
     reason = f"the disk less {format_bytes(floor)} free and {format_bytes(others)} of other data"
     if room < least:
-        return _sized(
-            key, now, now.cache_max, least, f"a fifth of the disk; {reason} would be less"
-        )
-    return _sized(key, now, now.cache_max, room, f"{reason} with a quarter for its growth")
+        return _ceiling(measured, now, least, f"a fifth of the disk; {reason} would be less")
+    return _ceiling(measured, now, room, f"{reason} with a quarter for its growth")
+
+
+def _ceiling(measured: Measured, now: Settings, best: int, reason: str) -> Advice:
+    """`best` for cache.max; what is set now where more than that has been of no use."""
+    key = "cache.max"
+    advice = _sized(key, now, now.cache_max, best, reason)
+    taken = _recently_taken(measured)
+    if taken is not None:
+        span = format_duration(taken.unused_seconds // 60 * 60)
+        lost = f"GC took {format_bytes(taken.bytes)}, some of it unused for only {span}"
+        return replace(advice, reason=f"{reason}; {lost}")
+    if not advice.changes or best < now.cache_max or not _would_have_seen(measured):
+        return advice
+    shown = now.size(key, now.cache_max)
+    spared = f"GC took nothing that was used within a day; {advice.advised} would be possible"
+    return Advice(key, shown, shown, spared)
+
+
+def _recently_taken(measured: Measured) -> Evicted | None:
+    """What the engine's GC took although it had been used a short while ago."""
+    evictions = measured.probed.evictions or Evictions()
+    found = [x for x in (evictions.layers, evictions.mounts) if x is not None]
+    recent = [x for x in found if x.unused_seconds < RECENT_SECONDS]
+    if not recent:
+        return None
+    return Evicted(
+        sum(x.count for x in recent),
+        sum(x.bytes for x in recent),
+        min(x.unused_seconds for x in recent),
+    )
+
+
+def _would_have_seen(measured: Measured) -> bool:
+    known = measured.probed.evictions is not None
+    return known and measured.observed_seconds >= RECENT_SECONDS
 
 
 def _keep_layers(now: Settings, ceiling: int) -> Advice:

@@ -44,6 +44,27 @@ class CacheUse:
 
 
 @dataclass(frozen=True)
+class Evicted:
+    """What left the build cache in seven days before anybody deleted it.
+
+    `unused_seconds` is the shortest time for which any of it had been unused.
+    """
+
+    count: int
+    bytes: int
+    unused_seconds: int
+
+
+@dataclass(frozen=True)
+class Evictions:
+    """What the engine's GC took of layers and of cache mounts, and what the janitor took."""
+
+    layers: Evicted | None = None
+    mounts: Evicted | None = None
+    janitor: Evicted | None = None
+
+
+@dataclass(frozen=True)
 class Probed:
     """The answer of the probe. None is unknown.
 
@@ -51,7 +72,8 @@ class Probed:
     has none, a container that plays a host has. `memory_peak` is the most that dind had at once,
     page cache included; `oom_kills` what the kernel ended in it for lack of memory. `stages` maps
     a number of stages that ran at once to how often the janitor saw that many in seven days, and
-    `use` is what it found in the cache at its last sweep.
+    `use` is what it found in the cache at its last sweep. `evictions` are what it missed there from
+    one sweep to the next.
     """
 
     memory_limit: int | None = None
@@ -60,6 +82,7 @@ class Probed:
     oom_kills: int | None = None
     history: BuildHistory | None = None
     use: CacheUse | None = None
+    evictions: Evictions | None = None
     stages: Mapping[int, int] = field(default_factory=dict)
 
 
@@ -97,10 +120,13 @@ def parse_probe(answer: str) -> Probed:
     stages: dict[int, int] = {}
     cache: dict[str, int] = {}
     history: list[str] = []
+    evicted: list[str] = []
     for line in answer.splitlines():
         key, _, value = line.partition(" ")
         if key == "build":
             history.append(value)
+        elif key == "evicted":
+            evicted.append(value)
         elif key == "cache":
             kind, _, size = value.partition(" ")
             cache[kind] = _number(size) or 0
@@ -118,6 +144,7 @@ def parse_probe(answer: str) -> Probed:
         oom_kills=_number(values.get("oom_kills")),
         history=_history(history),
         use=_use(cache) if cache else None,
+        evictions=_evictions(evicted) if "evictions" in values else None,
         stages=stages,
     )
 
@@ -125,6 +152,29 @@ def parse_probe(answer: str) -> Probed:
 def _use(cache: Mapping[str, int]) -> CacheUse:
     layers, mounts = cache.get("regular", 0), cache.get("exec.cachemount", 0)
     return CacheUse(layers, mounts, sum(cache.values()) - layers - mounts)
+
+
+def _evictions(lines: list[str]) -> Evictions:
+    """Add up lines "day by-whom type how-many bytes seconds"; sources are cheap to read anew."""
+    groups: dict[str, list[tuple[int, int, int]]] = {}
+    for line in lines:
+        _, by, kind, *numbers = [*line.split(), "", "", ""]
+        found = [int(text) for text in numbers if text.isdigit()]
+        if len(found) == 3:
+            group = by if by == "janitor" else kind
+            groups.setdefault(group, []).append((found[0], found[1], found[2]))
+    return Evictions(
+        layers=_added(groups.get("regular")),
+        mounts=_added(groups.get("exec.cachemount")),
+        janitor=_added(groups.get("janitor")),
+    )
+
+
+def _added(items: list[tuple[int, int, int]] | None) -> Evicted | None:
+    if not items:
+        return None
+    counts, sizes, spans = zip(*items, strict=True)
+    return Evicted(sum(counts), sum(sizes), min(spans))
 
 
 def _history(lines: list[str]) -> BuildHistory | None:

@@ -145,3 +145,69 @@ def test_what_builds_left_is_shown_and_pruned_by_kind(host: str, fleet: Kit, lab
     assert not [item for item in after["biggest"] if item["size"] >= 2048 * 1024]
     assert "/cache" in fleet("cache", "prune", host, "--mounts", "--yes").stdout
     assert shown(fleet, host)["mounts"] == []
+
+
+# Arguments: a name. Two images of that name, with 8 MB in a layer of each; a container uses one.
+IMAGES = """
+export DOCKER_HOST=unix:///run/runnerkit/main/docker.sock DOCKER_BUILDKIT=1
+docker pull -q debian:trixie-slim
+for tag in gone used; do
+    printf 'FROM debian:trixie-slim\\nRUN echo %s; head -c 8000000 /dev/urandom >/f\\n' $tag |
+        docker build -q -t "$0:$tag" -
+done
+docker create --name user "$0:used"
+"""
+
+
+@pytest.mark.parametrize("host", ["host1", "host3"])
+def test_images_go_and_with_layers_all_that_the_disk_holds_of_them(
+    host: str, fleet: Kit, lab: Lab
+) -> None:
+    lab.on(host, "sh", "-c", IMAGES, "pruned")
+    said = fleet("cache", "prune", host, "--images", "--yes").stdout
+    assert "pruned:gone" in said
+    assert "pruned:used" not in said
+    # What it holds did not come back yet, and is not claimed.
+    assert "the build cache still holds layers" in said
+    assert "8.0 MiB" not in said.partition("freed")[2]
+    images = fleet("docker", host, "--", "image", "ls", "--format", "{{.Tag}}").stdout.split()
+    assert images == ["used"]
+
+    fleet("docker", host, "--", "rm", "user")
+    said = fleet("cache", "prune", host, "--images", "--layers", "--yes").stdout
+    assert "pruned:used" in said
+    assert "still holds" not in said
+    layers = "/var/lib/runnerkit/main/overlay2"
+    assert int(lab.on(host, "du", "-sk", layers).stdout.split()[0]) < 8000
+
+
+# Arguments: what the image's label says. Builds with a cache mount, and leaves no image.
+LABELLED = """
+export DOCKER_HOST=unix:///run/runnerkit/main/docker.sock DOCKER_BUILDKIT=1
+docker pull -q debian:trixie-slim
+printf 'FROM debian:trixie-slim\\nRUN --mount=type=cache,id=whose,target=/k echo %s >/k/f\\n' \
+    "$0" | docker build -q -t labelled --label "org.opencontainers.image.source=$0" -
+docker image rm labelled debian:trixie-slim
+"""
+
+
+def test_a_cache_mount_is_said_to_be_of_the_repository_that_used_it_last(
+    fleet: Kit, lab: Lab
+) -> None:
+    for repository in ("https://git.lan/lab/first", "https://robot:s3cret@git.lan/lab/second.git"):
+        lab.on("host1", "sh", "-c", LABELLED, repository)
+    lab.on("host3", "sh", "-c", LABELLED, "https://git.lan/lab/first")
+    found = {host: shown(fleet, host) for host in ("host1", "host3")}
+    mounts = {
+        host: item
+        for host, answer in found.items()
+        for item in answer["mounts"]
+        if item["mount"]["target"] == "/k"
+    }
+    assert mounts["host1"]["last_build"]["repository"] == "git.lan/lab/second"
+    assert "last used by a build of git.lan/lab/second" in fleet("cache", "show", "host1").stdout
+    # Engine 20.10 keeps no history.
+    assert mounts["host3"]["last_build"] is None
+    assert "buildx from 0.21" in found["host3"]["last_builds_unknown"]
+    for host in found:
+        fleet("cache", "prune", host, "--mounts", "--yes")

@@ -134,6 +134,8 @@ def test_one_changes_the_host_and_the_other_says_so(alone: Kit, lab: Lab) -> Non
     refused = alone("up", HOST, "--yes", expect=6)
     assert re.search(rf"`runnerkit up`, process {first.pid}\) has been changing it", refused.stderr)
     assert "--lock-wait" in refused.stderr
+    for what in (("cache", "prune", HOST, "--layers", "--yes"), ("cache", "verify", HOST)):
+        assert f"process {first.pid}" in alone(*what, expect=6).stderr
     assert "drain the runner" in alone("status", "--verbose", HOST, expect=None).stdout
     patient = started(alone, "up", HOST, "--yes", "--lock-wait", "3m")
     open_gate(lab)

@@ -36,7 +36,11 @@ def test_a_host_that_was_installed_anew_starts_warm(fleet: Kit, lab: Lab, tmp_pa
     assert "is older" in fleet("cache", "import", "host3", str(file), "--yes", expect=1).output
     assert ids(lab, "host3") == older
 
-    fleet("down", HOST, "--purge", "--yes")
+    leftovers = [f"{DATA}.incoming", f"{DATA}.before-import"]
+    lab.on(HOST, "mkdir", *leftovers)
+    named = fleet("down", HOST, "--purge", "--yes").stdout
+    assert all(place in named for place in (DATA, *leftovers))
+    assert beside(lab) == []
     fleet("up", HOST, "--yes")
     before = ids(lab)
     cut = tmp_path / "cut.tar"

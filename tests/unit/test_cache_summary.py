@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from runnerkit.cache.pruning import Choice, batches, choose
-from runnerkit.cache.summary import MountOrigin, mount_origin, summary
+from runnerkit.cache.pruning import Choice, Pruning, batches, choose, released
+from runnerkit.cache.summary import MountOrigin, MountUses, mount_origin, summary
+from runnerkit.change.service_plans import prune_plan
 from runnerkit.desired.gc_policy import CacheLimits
 from runnerkit.facts.cache import MOUNT, CacheRecord, ImageUse, Usage, parse_record, parse_usage
+from tests.unit.builders import converged, desired_for
 
 NOW = 1_000_000.0
 LIMITS = CacheLimits(1000, 0, 1, 1)
@@ -40,7 +44,7 @@ def test_volumes_without_a_size_are_unknown_not_empty() -> None:
     volumes = [{"Name": "v", "UsageData": {"Size": -1, "RefCount": 1}}]
     found = summary(
         "forge", "28.5.2", parse_usage({"Volumes": volumes}),
-        limits=LIMITS, disk=None, logs_bytes=None, top=3,
+        limits=LIMITS, disk=None, logs_bytes=None, top=3, uses=MountUses(),
     )  # fmt: skip
     assert {part.kind: part.bytes for part in found.parts}["volumes"] is None
 
@@ -48,7 +52,7 @@ def test_volumes_without_a_size_are_unknown_not_empty() -> None:
 def test_shared_layers_count_as_the_images_and_not_against_the_limit() -> None:
     found = summary(
         "forge", "28.5.2", usage(record("own"), record("shared", shared=True, size=500)),
-        limits=LIMITS, disk=None, logs_bytes=0, top=3,
+        limits=LIMITS, disk=None, logs_bytes=0, top=3, uses=MountUses(),
     )  # fmt: skip
     assert found.cache_bytes == 10
     assert [item.id for item in found.biggest] == ["own"]
@@ -92,6 +96,25 @@ def test_an_age_spares_the_young_with_all_that_they_stand_on() -> None:
                record("old"))  # fmt: skip
     found = choose(usage(*records), Choice(layers=True, unused_seconds=50), NOW)
     assert [item.id for item in found.records] == ["old"]
+
+
+def test_a_plan_says_how_much_goes_and_lets_the_daemon_work(tmp_path: Path) -> None:
+    desired = desired_for(tmp_path)
+    pruning = Pruning((record("a"), record("b")), (ImageUse("i", ("a:1",), 10, 10, 0, NOW),))
+    [action] = prune_plan(desired, converged(desired), pruning).actions
+    assert action.title == "delete 1 image and 2 cache records"
+
+
+def test_layers_that_only_deleted_images_held_go_after_them() -> None:
+    held = (record("base", shared=True), record("top", shared=True, parents=("base",)))
+    before = usage(*held, record("other", shared=True))
+    after = usage(*(replace(item, shared=False) for item in held), record("other", shared=True),
+                  record("new"))  # fmt: skip
+    rest = released(before, after, Choice(layers=True, images=True), NOW)
+    assert [item.id for item in rest.records] == ["top", "base"]
+    assert not released(before, after, Choice(images=True), NOW)
+    young = Choice(layers=True, images=True, unused_seconds=200)
+    assert not released(before, after, young, NOW)
 
 
 def test_images_with_containers_stay_and_age_is_that_of_the_image() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import os
 import subprocess
 from ipaddress import IPv4Network
@@ -9,9 +10,17 @@ from pathlib import Path
 import pytest
 
 from runnerkit.facts.daemon import DaemonUnavailable
-from runnerkit.facts.host import FactsError, HostFacts, parse_system, traits_of
+from runnerkit.facts.host import (
+    FactsError,
+    HostFacts,
+    MountedFile,
+    parse_mounted,
+    parse_system,
+    traits_of,
+)
 
-SCRIPT = Path(__file__).parent.parent.parent / "runnerkit" / "collect" / "facts.sh"
+COLLECT = Path(__file__).parent.parent.parent / "runnerkit" / "collect"
+SCRIPT, MOUNTED = COLLECT / "facts.sh", COLLECT / "mounted.sh"
 
 
 def answer(*lines: str) -> str:
@@ -56,7 +65,8 @@ def test_the_script_tells_the_truth_about_this_machine(tmp_path: Path) -> None:
     (stack / ".env").write_bytes(b"A='$x'\n\xff")
     (stack / "runner.env").write_text("DRONE_RPC_SECRET=hidden")
     (stack / "runner.env").chmod(0o600)
-    data = tmp_path / "missing" / "data"
+    data = tmp_path / "data"
+    (tmp_path / "data.incoming").mkdir()
     argv = ["sh", "-s", "--", str(stack), str(data), str(tmp_path)]
     done = subprocess.run(argv, input=SCRIPT.read_bytes(), capture_output=True, check=True)
     assert b"hidden" not in done.stdout
@@ -67,7 +77,21 @@ def test_the_script_tells_the_truth_about_this_machine(tmp_path: Path) -> None:
     assert environment.content == b"A='$x'\n\xff"
     assert secret is not None
     assert (secret.mode, secret.content) == (0o600, None)
+    assert facts.data_beside == (f"{data}.incoming",)
     assert facts.data_disk is not None
     disk = os.statvfs(tmp_path)
     assert facts.data_disk.total == disk.f_blocks * disk.f_frsize
     assert facts.cpus == os.cpu_count()
+
+
+def test_files_are_seen_as_a_running_process_sees_them(tmp_path: Path) -> None:
+    there, missing = tmp_path / "daemon.json", tmp_path / "gone"
+    there.write_text("{}")
+    os.utime(there, (0, 0))
+    me = str(os.getpid())
+    words = ["dind", "daemon.json", me, str(there), "runner", "runner.env", me, str(missing)]
+    done = subprocess.run(
+        ["sh", "-s", "--", *words], input=MOUNTED.read_bytes(), capture_output=True, check=True
+    )
+    digest = hashlib.sha256(b"{}").hexdigest()
+    assert parse_mounted(done.stdout.decode()) == (MountedFile("dind", "daemon.json", digest, 0),)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import time
@@ -17,14 +18,21 @@ DOCKER = """#!/bin/sh
 cd "$(dirname "$0")"
 echo "$*" >>calls
 case "$*" in
-    version*) [ ! -e down ] && echo 1.51 ;;
+    version*) [ ! -e down ] && cat api ;;
     "image ls"*) [ -e removed ] || echo sha256:a ;;
     "image inspect --format {{.Id}}"*) [ -e removed ] || cat image ;;
     "image inspect"*) cut -d '|' -f 3 image ;;
     "image rm"*) touch removed ;;
     "ps -a --no-trunc --filter"*) cat containers ;;
     "network ls --filter"*) cat stages ;;
-    "system dial-stdio"*) printf 'HTTP/1.0 200 OK\\r\\n\\r\\n%s' "$(cat cache)" ;;
+    "system dial-stdio"*)
+        head -n 1 >>requests
+        printf 'HTTP/1.0 200 OK\\r\\n\\r\\n%s' "$(cat cache)"
+        if [ -e cache-next ]; then mv cache-next cache; fi
+        ;;
+    events*type=builder*) [ ! -e pruned ] || echo prune ;;
+    "builder prune --help") echo --reserved-space ;;
+    "builder prune"*) [ ! -e cache-pruned ] || mv cache-pruned cache ;;
 esac
 """
 
@@ -45,7 +53,7 @@ def sweep(place: Path, **settings: object) -> tuple[str, str]:
     for name, text in {"docker": DOCKER, "df": DF}.items():
         (place / name).write_text(text)
         (place / name).chmod(0o755)
-    files = {"containers": "", "stages": "", "inodes": "900", "kib": "900"}
+    files = {"containers": "", "stages": "", "inodes": "900", "kib": "900", "api": "1.51"}
     record = '{"ID":"x","Type":"regular","Shared":false,"Size":5000,"UsageCount":1}'
     files["cache"] = f'{{"BuildCache":[{record}]}}'
     for name, text in (files | {key: str(x) for key, x in settings.items()}).items():
@@ -122,3 +130,79 @@ def test_a_daemon_that_does_not_answer_is_said_and_nothing_is_done(tmp_path: Pat
     log, calls = sweep(tmp_path, image=image(9 * 86400), kib=1, down="")
     assert "the daemon does not answer" in log
     assert "image rm" not in calls
+
+
+def records(*entries: tuple[str, str, int]) -> str:
+    """The engine's list: id, type and for how many seconds it was not used; 5000 bytes each."""
+    listed = [
+        {
+            "ID": name,
+            "Type": kind,
+            "Shared": name == "shared",
+            "Size": 5000,
+            "CreatedAt": "2020-01-01T00:00:00Z",
+            "LastUsedAt": time.strftime("%Y-%m-%dT%H:%M:%S.5Z", time.gmtime(NOW - unused)),
+            "UsageCount": 1,
+        }
+        for name, kind, unused in entries
+    ]
+    return json.dumps({"BuildCache": listed}, separators=(",", ":"))
+
+
+def evictions(place: Path) -> list[list[str]]:
+    """What was noted of them, without the day."""
+    lines = (place / "state" / "evictions").read_text().splitlines()
+    return [line.split()[1:] for line in sorted(lines)]
+
+
+MOUNT = "exec.cachemount"
+FULL = records(
+    ("stays", "regular", 9), ("young", "regular", 600), ("old", "regular", 86400),
+    ("shared", "regular", 5), ("mount", MOUNT, 7200),
+)  # fmt: skip
+LEFT = records(("stays", "regular", 9))
+# The image goes because of its age, so the cache is listed twice.
+AGED = {"image": image(2 * 86400), "cache": FULL, "cache-next": LEFT}
+
+
+def test_what_vanished_between_two_looks_was_taken_by_gc(tmp_path: Path) -> None:
+    sweep(tmp_path, **AGED)
+    (by, kind, *mount), (_, other, *layers) = evictions(tmp_path)
+    assert (by, kind, other) == ("gc", MOUNT, "regular")
+    assert [int(mount[0]), int(mount[1]), int(mount[2]) // 3600] == [1, 5000, 2]
+    # Of the layers the one that was used last; what an image holds was not in the way.
+    assert [int(layers[0]), int(layers[1]), int(layers[2]) // 60] == [2, 10000, 10]
+
+
+def test_what_somebody_pruned_was_not_evicted(tmp_path: Path) -> None:
+    sweep(tmp_path, **AGED, pruned="")
+    assert evictions(tmp_path) == []
+
+
+def test_a_list_that_is_empty_may_be_no_answer(tmp_path: Path) -> None:
+    sweep(tmp_path, **AGED | {"cache-next": "{}"})
+    assert evictions(tmp_path) == []
+
+
+def test_what_the_janitor_takes_is_its_own(tmp_path: Path) -> None:
+    settings = {"image": image(3600, "golang:1.24"), "cache": FULL, "cache-pruned": LEFT}
+    sweep(tmp_path, **settings, kib=100, pruned="")
+    assert [line[:3] for line in evictions(tmp_path)] == [
+        ["janitor", MOUNT, "1"], ["janitor", "regular", "2"],
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("api", "path"),
+    [
+        ("1.41", "/v1.41/system/df"),
+        ("1.45", "/v1.45/system/df?type=build-cache"),  # engine 26 says nothing in 1.42
+        ("1.52", "/v1.51/system/df?type=build-cache"),
+    ],
+)
+def test_the_cache_is_asked_for_in_words_that_the_engine_answers(
+    api: str, path: str, tmp_path: Path
+) -> None:
+    sweep(tmp_path, image=image(3600), api=api)
+    [request, *_] = (tmp_path / "requests").read_text().splitlines()
+    assert request.split()[1] == path

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from runnerkit.facts.host import Disk
 from runnerkit.tuning.advice import Advice, Settings, advise
-from runnerkit.tuning.measured import CacheUse, Measured, Probed, parse_probe
+from runnerkit.tuning.measured import CacheUse, Evicted, Evictions, Measured, Probed, parse_probe
 from runnerkit.units import ByteSize
 
 GIB = 1 << 30
@@ -75,6 +75,32 @@ def test_what_is_unknown_gets_no_advice() -> None:
     }  # fmt: skip
 
 
+def evicting(size: int = 500 * GIB, looks: int = 8640, **evicted: Evicted) -> Measured:
+    measured = host(size=size)
+    probed = replace(measured.probed, evictions=Evictions(**evicted), stages={0: looks})
+    return replace(measured, probed=probed)
+
+
+def test_a_cache_that_loses_what_was_of_use_gets_more_and_the_reason() -> None:
+    advice = said(evicting(layers=Evicted(12, 3 * GIB, 2 * 3600 + 59)))["cache.max"]
+    assert advice.advised == "400GiB"
+    assert advice.reason.endswith("GC took 3.0 GiB, some of it unused for only 2h")
+
+
+def test_a_cache_that_loses_nothing_of_use_needs_no_more() -> None:
+    for measured in (evicting(), evicting(layers=Evicted(3, GIB, 9 * DAY))):
+        advice = said(measured)["cache.max"]
+        assert not advice.changes
+        assert "400GiB would be possible" in advice.reason
+    assert said(evicting(looks=100))["cache.max"].changes  # too short a time to know
+
+
+def test_a_cache_that_the_disk_cannot_hold_shrinks_whatever_gc_took() -> None:
+    assert said(evicting(size=40 * GIB))["cache.max"].advised == "32GiB"
+    lost = evicting(size=40 * GIB, mounts=Evicted(1, GIB, 60))
+    assert said(lost)["cache.max"].advised == "32GiB"
+
+
 @given(
     cpus=st.floats(0.1, 256), memory=st.integers(GIB // 4, 2048 * GIB),
     size=st.integers(GIB, 20_000 * GIB), free=st.floats(0, 1), used=st.floats(0, 1),
@@ -114,6 +140,13 @@ def test_advice_is_always_possible_explained_and_stable(
         ("memory_peak 5\noom_kills 1\nnonsense\n\nstages x", Probed(memory_peak=5, oom_kills=1)),
         ("stages 1 2 3\nstages 2 2 4\nstages 2 0 9", Probed(stages={2: 7, 0: 9})),
         ("cache regular 5\ncache source.local 2", Probed(use=CacheUse(5, 0, 2))),
+        ("evictions\nevicted x", Probed(evictions=Evictions())),
+        (
+            "evictions\nevicted 1 gc regular 2 30 90\nevicted 2 gc regular 1 10 60\n"
+            "evicted 2 gc exec.cachemount 1 7 5\nevicted 2 janitor regular 1 9 5\n"
+            "evicted 2 gc source.local 8 8 8\nevicted 2 gc regular",
+            Probed(evictions=Evictions(Evicted(3, 40, 60), Evicted(1, 7, 5), Evicted(1, 9, 5))),
+        ),
     ],
 )
 def test_the_probes_answer_is_read(lines: str, expected: Probed) -> None:

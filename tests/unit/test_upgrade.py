@@ -9,7 +9,7 @@ import pytest
 from runnerkit.change.actions import Drain, PullImage
 from runnerkit.change.generations import Generation, generation_before, read_generations
 from runnerkit.change.manifest import Manifest
-from runnerkit.change.service_plans import drain_plan, resume_plan, teardown
+from runnerkit.change.service_plans import drain_plan, purge_places, resume_plan, teardown
 from runnerkit.change.stages import RunningStep, running_steps
 from runnerkit.change.upgrade import fetch_for, fetch_plan, restore_plan, switch_plan
 from runnerkit.desired.state import DIND, RUNNER
@@ -127,6 +127,16 @@ def test_taking_down_drains_first_and_deletes_only_what_is_named(tmp_path: Path)
     actions = teardown(desired, facts, purge=("/srv/x",)).actions
     assert names(actions) == ["Drain", "StopServices", "Purge"]
     assert actions[-1].title == "delete /srv/x"
+
+
+def test_purging_names_what_imports_left_beside_the_data(tmp_path: Path) -> None:
+    desired = desired_for(tmp_path)
+    facts = converged(desired)
+    directory, data, sockets = purge_places(desired, facts)
+    assert (directory, sockets) == ("/srv/runnerkit/main", "/run/runnerkit/main")
+    left = f"{data}.before-import"
+    system = replace(facts.system, data_beside=(left,))
+    assert purge_places(desired, replace(facts, system=system)) == (directory, data, left, sockets)
 
 
 def test_running_stages_are_told_by_their_labels(tmp_path: Path) -> None:
