@@ -195,10 +195,15 @@ def test_the_role_makes_a_bare_host_a_runner(
     version: str, extra_host: str, fleet: Kit, lab: Lab, tmp_path: Path
 ) -> None:
     labels = {"place": version}
-    runner = {"labels": labels}
-    kit = kit_for(fleet, lab, tmp_path / "config", extra_host, runner=runner)
+    sections = {"runner": {"labels": labels}, "images": {"pin": True}}
+    kit = kit_for(fleet, lab, tmp_path / "config", extra_host, **sections)
     role = Role(kit, tmp_path / "inventory", version)
     role(extra_host)
+    # The digests are known only once the images are there.
+    assert (
+        "_IMAGE=docker:28.5-dind@sha256:"
+        in lab.on(extra_host, "cat", "/srv/runnerkit/main/.env").stdout
+    )
     assert planned(kit, extra_host) == []
     assert kit("plan", "--exit-code").code == 0
     assert changed(role(extra_host)) == 0
