@@ -65,6 +65,7 @@ OTHER: dict[str, Any] = {
 SCRIPTS = {
     "drain": ("drain",),
     "keep_generation": ("generations", "keep_generation"),
+    "record": ("record",),
     "refuse_if_locked": ("refuse_if_locked",),
     "start_services": ("start_services",),
 }

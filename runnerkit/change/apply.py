@@ -118,17 +118,18 @@ class Executor:
             except BaseException as error:
                 self._progress.end(self._host, ok=False)
                 if _is_reported(error):
-                    self._record(self._owner, self._before, f"failed: {title}")
+                    self._record(self._owner, self._before, f"failed: {title}", self._steps)
                     self._settle()
                 raise
             self._progress.end(self._host, ok=True)
+            self._steps += (_told(group),)
         self._begun |= bool(groups)
         self._changed |= any(not isinstance(action, PullImage) for action in plan.actions)
 
     def end(self, result: str = DONE) -> None:
         """End the change: a line in the history, none for one that only pulled or did nothing."""
         if self._changed:
-            self._record(self._owner, self._before, result)
+            self._record(self._owner, self._before, result, self._steps)
         elif self._begun:
             self._remote.script("forget_journal", self._directory, doing="end the journal")
         self._settle()
@@ -141,6 +142,7 @@ class Executor:
 
     def _settle(self) -> None:
         self._before, self._begun, self._changed = self._generation, False, False
+        self._steps: tuple[str, ...] = ()
 
     def engine_version(self, image: str) -> str:
         """The version of the Docker daemon in an image that the host has. Raises ActionError."""
@@ -151,8 +153,8 @@ class Executor:
         line = begun.to_line()
         self._remote.script("journal", self._directory, line, doing="write the journal")
 
-    def _record(self, owner: Owner, before: int, result: str) -> None:
-        ended = Ended(owner, int(self._clock()), before, self._generation, result)
+    def _record(self, owner: Owner, before: int, result: str, steps: tuple[str, ...] = ()) -> None:
+        ended = Ended(owner, int(self._clock()), before, self._generation, result, steps)
         # A history that cannot be written must not hide what it would have told.
         with suppress(RunnerkitError):
             line = ended.to_line()
@@ -345,6 +347,12 @@ def _grouped(actions: Iterable[Action]) -> list[list[Action]]:
         else:
             groups.append([action])
     return groups
+
+
+def _told(group: Sequence[Action]) -> str:
+    """A group for the history, with the files by their names."""
+    names = [action.file.name for action in group if isinstance(action, WriteFile)]
+    return f"write {', '.join(names)}" if names else group[0].title
 
 
 def _archive(files: Iterable[ManagedFile]) -> bytes:

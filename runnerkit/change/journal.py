@@ -49,7 +49,8 @@ class Begun:
 class Ended:
     """A change that is over. `before` and `after` are generations, 0 where there was none yet.
 
-    `at` is Unix seconds; `result` is `done`, or what went wrong in which step.
+    `at` is Unix seconds; `result` is `done`, or what went wrong in which step; `steps` are the
+    titles of what was done, in order.
     """
 
     owner: Owner
@@ -57,6 +58,7 @@ class Ended:
     before: int
     after: int
     result: str
+    steps: tuple[str, ...] = ()
 
     def to_line(self) -> str:
         """One line of JSON."""
@@ -90,7 +92,8 @@ def read_history(text: str) -> tuple[Ended, ...]:
         try:
             at, before, after = (int(record[key]) for key in ("at", "before", "after"))
             if owner:
-                found.append(Ended(owner, at, before, after, str(record["result"])))
+                steps = tuple(str(step) for step in record.get("steps", ()))
+                found.append(Ended(owner, at, before, after, str(record["result"]), steps))
         except (KeyError, TypeError, ValueError):
             continue
     return tuple(found)

@@ -21,14 +21,14 @@ def history_text(host: str, changes: Sequence[Ended], kept: Sequence[Generation]
     """Changes, the newest last, then the generations that `rollback --to` knows."""
     if not changes and not kept:
         return Group(Text(f"{host}: nothing was changed here yet"))
-    past = Table.grid(padding=(0, 2))
+    lines: list[Text] = []
     for change in changes:
         moved = f"{change.before} → {change.after}" if change.before != change.after else ""
         style = "" if change.result == "done" else "yellow"
-        past.add_row(
-            f"  {_when(change.at)}", change.owner.command, change.owner.who, moved,
-            Text(change.result, style=style),
-        )  # fmt: skip
+        words = (_when(change.at), change.owner.command, "by", change.owner.who, moved)
+        lines.append(Text(f"  {' '.join(filter(None, words))}  ").append(change.result, style))
+        if change.steps:
+            lines.append(Text(f"      {'; '.join(change.steps)}", style="dim"))
     sets = Table.grid(padding=(0, 2))
     current = kept[-1].number if kept else None
     for item in kept:
@@ -38,7 +38,7 @@ def history_text(host: str, changes: Sequence[Ended], kept: Sequence[Generation]
             _when(item.manifest.written_at), " ".join(map(brief, item.images.values())), origin,
         )  # fmt: skip
     title = Text(f"{host}: changes (UTC)", style="bold")
-    return Group(title, past, Text(f"{host}: generations kept", style="bold"), sets)
+    return Group(title, *lines, Text(f"{host}: generations kept", style="bold"), sets)
 
 
 def history_json(host: str, changes: Sequence[Ended], kept: Sequence[Generation]) -> str:

@@ -209,6 +209,10 @@ def test_the_role_makes_a_bare_host_a_runner(
     assert changed(role(extra_host)) == 0
     answer = json.loads(kit("status", "--json").stdout)
     assert answer["hosts"][0]["status"] == "healthy"
+    changes = json.loads(kit("history", extra_host, "--json").stdout)["changes"]
+    assert [(x["owner"]["command"], x["after"], x["result"]) for x in changes] == [
+        ("ansible", 1, "done"),
+    ]  # fmt: skip
     build_here(lab, tmp_path, labels)
 
 

@@ -145,6 +145,20 @@ def test_a_failed_action_stops_the_plan_and_says_what_the_host_said(tmp_path: Pa
     assert host.history() == ["failed: start dind and runner"]
 
 
+def test_the_history_tells_what_was_done(tmp_path: Path) -> None:
+    host = a_host({WRITE_FILES: [ok()], START_SERVICES: [ok()]})
+    plan = diff(desired_for(tmp_path), with_docker())
+    files = [action for action in plan.actions if action.title.startswith("write ")]
+    execute(host, Plan("forge", (*files, start(tmp_path))))
+    [(_, line)] = host.arguments(RECORD)
+    [change] = read_history(line)
+    assert (change.before, change.after) == (0, 1)
+    assert change.steps == (
+        "write compose.yml, .env, daemon.json, runner.env, janitor.sh",
+        "start dind and runner",
+    )
+
+
 def test_every_action_is_in_the_journal_before_it_begins(tmp_path: Path) -> None:
     host = a_host({DRAIN: [ok("gone\n")], START_SERVICES: [ok()]})
     execute(host, Plan("forge", (draining(tmp_path, 5), start(tmp_path))))
