@@ -54,9 +54,11 @@ from runnerkit.errors import (
 )
 from runnerkit.paths import MANIFEST, StackPaths
 from runnerkit.secret import Secret, mask
+from runnerkit.units import Duration
 
 WAIT_FOR_DOCKER_SECONDS = 60
 DONE = "done"
+TIMED_OUT = 124
 
 
 class Executor:
@@ -246,7 +248,10 @@ class Executor:
             return
         logs = self._remote.attempt("why_not_healthy", directory, *start.services).stdout
         said = "".join(f"\n  {line}" for line in logs.decode(errors="replace").splitlines())
-        told = mask(f"{last_lines(completed.stderr or completed.stdout)}{said}", self._secrets)
+        why = last_lines(completed.stderr or completed.stdout)
+        if completed.code == TIMED_OUT:
+            why = f"not within {Duration(start.timeout_seconds)} (docker.health_timeout)"
+        told = mask(f"{why}{said}", self._secrets)
         raise ActionError(
             f"{self._host}: the services did not become healthy: {told}",
             hint=f"`runnerkit logs {self._host} dind` shows more",

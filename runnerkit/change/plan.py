@@ -147,7 +147,7 @@ def service_problem(desired: DesiredState, facts: HostFacts, service: ServiceNam
     image = desired.images[service]
     if container.labels.get(DIGEST_LABEL) != desired.services[service]:
         if container.image != image:
-            return f"{service} goes from {brief(container.image)} to {brief(image)}"
+            return _other_image(service, brief(container.image), brief(image))
         return f"the configuration of {service} changed"
     if "@" in image and _image_id(facts, image) not in (None, container.image_id):
         return f"{service} does not run the image of its digest"
@@ -156,6 +156,16 @@ def service_problem(desired: DesiredState, facts: HostFacts, service: ServiceNam
     if service == RUNNER and facts.system.draining == container.id:
         return "runner is draining"
     return outdated({file.name: file.sha256 for file in desired.files}, facts, container)
+
+
+def _other_image(service: ServiceName, before: str, after: str) -> str:
+    tag, _, old = before.partition("@")
+    if tag != after.partition("@")[0]:
+        return f"{service} goes from {before} to {after}"
+    new = after.partition("@")[2]
+    if not new:
+        return f"{service} is no longer pinned"
+    return f"{service} is pinned to {new}" + (f", not {old} any more" if old else "")
 
 
 def write_manifest(desired: DesiredState, reason: str) -> WriteManifest:

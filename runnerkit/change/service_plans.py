@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 from runnerkit.cache.pruning import Pruning
 from runnerkit.change.actions import (
     Action,
+    Drain,
     ExportData,
     HaltServices,
     PruneCache,
@@ -25,13 +25,16 @@ from runnerkit.facts.host import HostFacts, find_container
 
 
 def drain_plan(desired: DesiredState, facts: HostFacts, timeout_seconds: int | None) -> Plan:
-    """End polling and wait for the running stages; None is the configured patience."""
+    """End polling and wait for the running stages; None is the configured patience.
+
+    A runner that a power cut ended in mid-drain has nothing to finish, but is to be marked.
+    """
     seconds = desired.drain_seconds if timeout_seconds is None else timeout_seconds
-    draining = (
-        replace(action, timeout_seconds=seconds)
-        for action in drain_action(desired, facts, "asked for")
-    )
-    return Plan(desired.host, (*clear_up(desired, facts), *draining))
+    runner = find_container(facts, RUNNER)
+    before = clear_up(desired, facts)
+    if runner is None or (runner.state == "exited" and facts.system.draining == runner.id):
+        return Plan(desired.host, before)
+    return Plan(desired.host, (*before, Drain(desired.paths, runner.id, seconds, "asked for")))
 
 
 def resume_plan(desired: DesiredState, facts: HostFacts) -> Plan:

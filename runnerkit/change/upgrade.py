@@ -28,7 +28,7 @@ from runnerkit.change.plan import (
 )
 from runnerkit.change.stages import running_steps
 from runnerkit.config.image_ref import familiar
-from runnerkit.desired.state import DesiredState
+from runnerkit.desired.state import DesiredState, ServiceName
 from runnerkit.facts.daemon import DaemonFacts
 from runnerkit.facts.host import HostFacts, find_container
 
@@ -58,7 +58,7 @@ def switch_plan(desired: DesiredState, facts: HostFacts) -> Plan:
     changes = diff(desired, facts)
     if changes.blockers:
         return changes
-    moved = [name for name in desired.services if _runs_another_image(desired, facts, name)]
+    moved = [name for name in desired.services if _tag_moved(desired, facts, name)]
     services = [action for action in changes.actions if isinstance(action, StartServices)]
     halts = [action for action in changes.actions if isinstance(action, HaltServices)]
     files = [a for a in changes.actions if isinstance(a, MakeDirectory | WriteFile)]
@@ -110,8 +110,12 @@ def is_idle(facts: HostFacts) -> bool:
     return isinstance(facts.inner, DaemonFacts) and not running_steps(facts.inner.containers)
 
 
-def _runs_another_image(desired: DesiredState, facts: HostFacts, service: str) -> bool:
+def _tag_moved(desired: DesiredState, facts: HostFacts, service: ServiceName) -> bool:
+    """Whether `service` runs what its reference meant before; of another one `diff` tells."""
     container = find_container(facts, service)
     present = facts.outer.images if isinstance(facts.outer, DaemonFacts) else {}
-    wanted = present.get(familiar(desired.images[service]))  # type: ignore[index]
-    return container is not None and wanted is not None and container.image_id != wanted
+    ref = desired.images[service]
+    wanted = present.get(familiar(ref))
+    if container is None or wanted is None or container.image != ref:
+        return False
+    return container.image_id != wanted

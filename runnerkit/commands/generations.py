@@ -86,7 +86,7 @@ def history(
     from runnerkit.lifecycle import generations_of, history_of
     from runnerkit.paths import stack_paths
     from runnerkit.report.history import history_json, history_text
-    from runnerkit.report.screens import stdout_console
+    from runnerkit.report.screens import show
     from runnerkit.roads import reach
 
     loaded, access = load(config, accept_new_host_key)
@@ -97,7 +97,7 @@ def history(
     if as_json:
         typer.echo(history_json(host, changes, kept))
     else:
-        stdout_console().print(history_text(host, changes, kept))
+        show(history_text(host, changes, kept))
 
 
 def _go(move: Move, progress: Progress, question: str, *, yes: bool, force: bool) -> None:

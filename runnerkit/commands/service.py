@@ -40,13 +40,18 @@ def drain(
 ) -> None:
     """Let the runner take no new builds, and wait until its running stages are done."""
     from runnerkit.change.service_plans import drain_plan
+    from runnerkit.desired.state import RUNNER
+    from runnerkit.facts.host import find_container
 
     loaded, access = load(config, accept_new_host_key)
     patience = seconds(timeout, "--timeout")
     if force and patience is None:
         patience = 0
     with changing_one(one(loaded, host), access, "drain", lock_wait) as (change, _):
-        plan = drain_plan(change.survey.desired, change.survey.facts, patience)
+        found = change.survey
+        if find_container(found.facts, RUNNER) is None:
+            raise HostError(f"{host}: there is no runner", hint=f"runnerkit up {host}")
+        plan = drain_plan(found.desired, found.facts, patience)
         change.executor.execute(plan, force=force)
     typer.echo(f"{host}: drained; it takes no builds until `runnerkit resume {host}`")
 

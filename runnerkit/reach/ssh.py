@@ -345,6 +345,8 @@ class _Wire:
             # When two threads are refused at once, paramiko tells only one of them why.
             if self.is_alive() and "Unable to open channel" in str(error):
                 raise SessionRefusedError("it gave no reason") from None
+            if "Timeout" in str(error):
+                raise TimeoutError(str(error)) from None
             raise ConnectionError(str(error)) from None
         try:
             channel.exec_command(command)

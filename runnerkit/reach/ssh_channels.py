@@ -163,7 +163,8 @@ class SshTransport(ProgramTransport):
             except SessionRefusedError as error:
                 self._wait_for_session(began, str(error))
             except OSError as error:
-                if not self.connected():
+                # A host whose power is cut says nothing at all, for as long as TCP hopes for it.
+                if not self.connected() or isinstance(error, TimeoutError):
                     raise self.lost() from None
                 raise HostError(
                     f"{self.name}: the server does not start programs: {error}",

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 
-from rich.console import Group
+from rich.console import Group, RenderableType
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -21,14 +22,15 @@ def history_text(host: str, changes: Sequence[Ended], kept: Sequence[Generation]
     """Changes, the newest last, then the generations that `rollback --to` knows."""
     if not changes and not kept:
         return Group(Text(f"{host}: nothing was changed here yet"))
-    lines: list[Text] = []
+    lines: list[RenderableType] = []
     for change in changes:
         moved = f"{change.before} → {change.after}" if change.before != change.after else ""
         style = "" if change.result == "done" else "yellow"
         words = (_when(change.at), change.owner.command, "by", change.owner.who, moved)
         lines.append(Text(f"  {' '.join(filter(None, words))}  ").append(change.result, style))
         if change.steps:
-            lines.append(Text(f"      {'; '.join(change.steps)}", style="dim"))
+            steps = Text("; ".join(change.steps), style="dim")
+            lines.append(Padding(steps, (0, 0, 0, 6)))
     sets = Table.grid(padding=(0, 2))
     current = kept[-1].number if kept else None
     for item in kept:

@@ -23,7 +23,7 @@ def plan_text(plan: Plan) -> Group:
     """A plan as a person reads it: one line an action, its reason, and the diff of files."""
     lines: list[Any] = []
     if plan.blockers:
-        lines.append(Text(f"{plan.host}: cannot be set up", style="bold red"))
+        lines.append(Text(f"{plan.host}: refused", style="bold red"))
         for blocker in plan.blockers:
             lines.append(Text(f"  {blocker.message}"))
             lines.append(Text(f"  hint: {blocker.hint}", style="cyan"))

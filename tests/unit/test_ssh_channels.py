@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from runnerkit.reach.ssh_channels import SocketChannel
+from runnerkit.errors import ConnectionLostError
+from runnerkit.reach.ssh_channels import SocketChannel, SshTransport
 from runnerkit.reach.streams import SHUT_WR
+from runnerkit.reach.transport import Login
+from runnerkit.target import parse_target
 
 
 class Dead:
@@ -52,3 +55,32 @@ def test_reading_from_a_lost_connection_ends() -> None:
     assert channel.recv_stderr(10) == b""
     assert channel.recv_exit_status() == -1
     channel.close()
+
+
+class Silent:
+    """A connection whose other end has no power: it stands, and says nothing."""
+
+    def open_channel(self, command: bytes) -> SocketChannel:
+        raise TimeoutError(command)
+
+    def is_alive(self) -> bool:
+        return True
+
+    def knock(self) -> None:
+        raise AssertionError("not within a moment")
+
+    def close(self) -> None:
+        pass
+
+
+def test_a_host_that_says_nothing_is_lost_and_not_misconfigured() -> None:
+    login = Login(
+        name="forge", target=parse_target("root@forge.lan"), identity=None, known_hosts=None,
+        sudo=False, sudo_password=None, connect_timeout=5.0, accept_new_host_key=False,
+    )  # fmt: skip
+    transport = SshTransport(login, Silent(), None, is_root=True)
+    try:
+        with pytest.raises(ConnectionLostError, match="forge: the connection was lost"):
+            transport.run(["true"])
+    finally:
+        transport.close()

@@ -113,6 +113,9 @@ def test_draining_and_resuming_touch_no_file(tmp_path: Path) -> None:
     assert isinstance(drain, Drain)
     assert drain.timeout_seconds == 60
     assert drain_plan(desired, draining(facts, "exited"), None).actions == ()
+    # Ended by a power cut: what says that it is drained went with it.
+    cut = replace(draining(facts, "exited"), system=facts.system)
+    assert names(drain_plan(desired, cut, None).actions) == ["Drain"]
     assert resume_plan(desired, facts).actions == ()
     assert names(resume_plan(desired, draining(facts, "exited")).actions) == ["StartServices"]
     # It was told to end, and cannot be told otherwise.

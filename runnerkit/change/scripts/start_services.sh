@@ -10,4 +10,11 @@ docker compose ps --all --quiet --status created | while read -r unfinished; do
     docker rm -- "$unfinished" >/dev/null
 done
 if [ "$#" = 0 ]; then set -- --remove-orphans; else set -- -- "$@"; fi
-exec docker compose up --detach --no-build --wait --wait-timeout "$seconds" "$@"
+# What has to end first may take its time. Only then the seconds count: of themselves they would not
+# for a service that others wait for, whose own start period compose sits out.
+docker compose up --no-start --no-build "$@"
+timeout -k 10 "$seconds" docker compose up --detach --no-build --wait "$@" || {
+    code=$?
+    if [ "$code" = 124 ]; then echo "not healthy within $seconds s" >&2; fi
+    exit "$code"
+}

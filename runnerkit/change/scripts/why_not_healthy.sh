@@ -6,7 +6,8 @@ shift
 docker compose ps --all --quiet -- "$@" | while read -r container; do
     state=$(docker inspect --format \
         '{{.State.Status}}{{with .State.Health}}, {{.Status}}{{end}}{{with .State.Error}}: {{.}}{{end}}' "$container")
-    if [ "$state" = "running, healthy" ]; then continue; fi
+    # What was never started has nothing to say.
+    case $state in "running, healthy" | created) continue ;; esac
     service=$(docker inspect --format '{{index .Config.Labels "com.docker.compose.service"}}' "$container")
     printf '%s is %s; its last lines:\n' "$service" "$state"
     docker logs --tail 10 "$container" 2>&1
