@@ -23,6 +23,8 @@ OTHERS = ("host2", "host3")
 GATE = "/var/lib/runnerkit/main/gate"
 JOURNAL = "/srv/runnerkit/main/journal.json"
 
+EVERY_PROCESS = "cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ 2>/dev/null | tr '\\0' '\\n'"
+
 Edit = Callable[[dict[str, Any]], None]
 
 AT_WORK: list[subprocess.Popen[str]] = []
@@ -264,9 +266,21 @@ def test_a_rotated_secret_restarts_only_the_runner(alone: Kit, lab: Lab, tmp_pat
     rotated.write_text("another $ecret\n")
     rotated.chmod(0o600)
     alone.edit(host_settings(secret=f"file:{rotated}"))
-    answer = alone("up", HOST, "--yes", expect=4)
-    assert "does not accept the secret" in answer.stdout
-    assert "another $ecret" not in answer.output
+    change = started(alone, "up", HOST, "--yes")
+    told = []
+    while change.poll() is None:
+        told.append(lab.on(HOST, "sh", "-c", EVERY_PROCESS, check=False).stdout)
+    told.append(change.communicate()[0])
+    assert change.returncode == 4
+    assert "does not accept the secret" in told[-1]
+    look = (("plan", "--json"), ("status", "--json"), ("history", "--json"), ("status", "-v"))
+    told += [alone(*command, HOST, expect=None).output for command in look]
+    told.append(lab.on(HOST, "sh", "-c", "docker inspect $(docker ps --all --quiet)").stdout)
+    assert [text for text in told if "another $ecret" in text] == []
+    folders = ("/srv", "/run", "/tmp", "/root", "/var/log")  # noqa: S108
+    holding = lab.on(HOST, "grep", "-rlF", "another $ecret", *folders, check=False)
+    places = {re.sub(r"/generations/\d+", "", place) for place in holding.stdout.split()}
+    assert places == {"/srv/runnerkit/main/runner.env"}
     assert container_id(lab, "dind") == before["dind"]
     assert container_id(lab, "runner") != before["runner"]
     kept = lab.on(HOST, "sh", "-c", "stat -c %a /srv/runnerkit/main/generations/*/runner.env")
