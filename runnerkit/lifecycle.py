@@ -110,10 +110,10 @@ def _plan_up(change: Changing) -> Move:
 def plan_upgrade(change: Changing) -> Move:
     """The way to the images of the configuration. Raises HostError where there is none."""
     found = change.survey
-    refuse_if_blocked(found.plan)
     image = found.desired.config.docker.image
     told = compatibility(found.facts.inner, tag_version(image), found.desired)
     _refuse(found, told)
+    refuse_if_blocked(found.plan)
     return Move(
         change=change,
         fetch=fetch_plan(found.desired, found.facts),
