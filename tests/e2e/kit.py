@@ -195,13 +195,6 @@ def only(kit: Kit, host: str) -> None:
     kit("up", host, "--yes")
 
 
-# Like dind in every way but that it never becomes one.
-BROKEN_DIND = (
-    "FROM docker:28.5-dind\n"
-    'ENTRYPOINT ["sh", "-c", "trap \\"exit 1\\" TERM; echo no such luck >&2; sleep 99999 & wait"]\n'
-)
-
-
 def publish(lab: Lab, host: str, ref: str, dockerfile: str) -> None:
     """Build an image on `host` and put it into the lab's registry; the host forgets it."""
     lab.on(host, "sh", "-c", f'printf %s "$0" | docker build -q -t {ref} -', dockerfile)

@@ -80,20 +80,20 @@ HOSTILE = st.builds(
     labels=st.dictionaries(LABELS, NASTY, min_size=1, max_size=3),
     inside=FOLDERS,
     outside=FOLDERS,
-    secret=NASTY.map(lambda text: f"-{text}-"),
+    secret=NASTY.map(lambda text: f"hostile-{text}-secret"),
 ).filter(lambda hostile: hostile.writable)
 
 
 @pytest.fixture(scope="module")
-def elsewhere(fleet: Kit, lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kit]:
-    """The fleet with its configuration in a folder whose name asks for trouble."""
+def elsewhere(kit: Kit, lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kit]:
+    """The configuration in a folder whose name asks for trouble."""
     folder = tmp_path_factory.mktemp("place") / f"-it's $(touch {BAIT.replace('/', '_')}) `a` \"; *"
     folder.mkdir()
     config = folder / "runner kit.yml"
-    config.write_text(fleet.config.read_text())
+    config.write_text(kit.config.read_text())
     yield Kit(config)
     lab.call("server", "DELETE", "/lab/faults")
-    fleet("up", HOST, "--yes")
+    kit("up", HOST, "--yes")
 
 
 def pipeline(labels: dict[str, str], place: Path) -> Path:
@@ -125,7 +125,7 @@ def mounts(mountinfo: str) -> dict[str, str]:
         raw = re.sub(rb"\\([0-7]{3})", lambda octal: bytes([int(octal[1], 8)]), field.encode())
         return raw.decode()
 
-    rows = (line.split(" ") for line in mountinfo.splitlines())
+    rows = (line.split(" ") for line in mountinfo.split("\n") if line)
     return {plain(row[4]): plain(row[3]) for row in rows}
 
 
