@@ -10,8 +10,8 @@ docker compose ps --all --quiet --status created | while read -r unfinished; do
     docker rm -- "$unfinished" >/dev/null
 done
 if [ "$#" = 0 ]; then set -- --remove-orphans; else set -- -- "$@"; fi
-# What has to end first may take its time. Only then the seconds count: of themselves they would not
-# for a service that others wait for, whose own start period compose sits out.
+# What has to end first may take its time; only then do the seconds count. They are ours to count, as
+# compose's own limit begins after it has sat out the start period of a service that others wait for.
 docker compose up --no-start --no-build "$@"
 timeout -k 10 "$seconds" docker compose up --detach --no-build --wait "$@" || {
     code=$?
