@@ -27,6 +27,14 @@ SIGNS = (
     ("Aptfile", Language.APT),
     ("Makefile", Language.APT),
 )
+# What stands beside them when another tool installs.
+STRANGERS = {
+    "poetry.lock": "Poetry",
+    "Pipfile": "Pipenv",
+    "bun.lock": "Bun",
+    "bun.lockb": "Bun",
+    "deno.json": "Deno",
+}
 # The files whose content decides something, besides Go's at the top.
 READ = (
     "go.mod", "Cargo.toml", "pyproject.toml", "requirements.txt", "requirements-dev.txt",
@@ -76,6 +84,12 @@ class Listing:
 
 def detect(listing: Listing) -> Language:
     """The language that a folder's files tell. Raises ConfigError when they tell none."""
+    stranger = next((path for path in STRANGERS if listing.has(path)), None)
+    if stranger:
+        raise ConfigError(
+            f"{stranger} is of {STRANGERS[stranger]}, for which there is no template",
+            hint="name one that can install the same with --language, or write the files yourself",
+        )
     for path, language in SIGNS:
         if listing.has(path):
             return language

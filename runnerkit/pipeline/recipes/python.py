@@ -5,6 +5,7 @@ from __future__ import annotations
 import posixpath
 import re
 
+from runnerkit.errors import ConfigError
 from runnerkit.pipeline.detect import Listing
 from runnerkit.pipeline.recipes.filling import Filling, Values, exec_form
 
@@ -21,6 +22,11 @@ def uv(listing: Listing) -> Filling:
 def pip(listing: Listing) -> Filling:
     """A project with requirements.txt, or with pyproject.toml alone."""
     values = _python(listing)
+    if not listing.has("requirements.txt") and "project" not in listing.toml("pyproject.toml"):
+        raise ConfigError(
+            "pyproject.toml names no dependencies, as it has no [project]",
+            hint="write them there, or into requirements.txt",
+        )
     dev = next((x for x in DEV_LISTS if listing.has(x)), "")
     has_list = listing.has("requirements.txt")
     program = (
