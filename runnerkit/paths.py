@@ -12,10 +12,13 @@ COMPOSE_FILE = "compose.yml"
 ENV_FILE = ".env"
 DAEMON_FILE = "daemon.json"
 RUNNER_FILE = "runner.env"
+STEPS_FILE = "steps.env"
 JANITOR_FILE = "janitor.sh"
 MANIFEST = "manifest.json"
 
 DIGEST_LABEL = "runnerkit.digest"
+# By this name steps find where layers are shared.
+CACHE_VARIABLE = "RUNNERKIT_CACHE"
 
 
 @dataclass(frozen=True)

@@ -215,7 +215,7 @@ def _look(
 
 def _inquiry(host: HostConfig, login: ServerLogin, newest: tuple[str, ...]) -> Inquiry:
     nameservers = tuple(str(server) for server in host.docker.dns)
-    return Inquiry(login, tuple(host.docker.mirrors), nameservers, newest)
+    return Inquiry(login, tuple(host.docker.mirrors), host.registry.cache, nameservers, newest)
 
 
 def refuse_if_blocked(plan: Plan) -> None:

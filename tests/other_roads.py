@@ -14,7 +14,7 @@ from runnerkit.config.schema import model_leaves
 from runnerkit.desired.settings import compose_settings, runner_settings
 from runnerkit.desired.shipped import shipped_files
 from runnerkit.desired.traits import UNKNOWN_HOST
-from runnerkit.paths import ENV_FILE, RUNNER_FILE, stack_paths
+from runnerkit.paths import ENV_FILE, RUNNER_FILE, STEPS_FILE, stack_paths
 from runnerkit.report.role import argument_specs_file, config_template, defaults_file
 from runnerkit.secret import Secret
 
@@ -32,7 +32,7 @@ OTHER: dict[str, Any] = {
     "runner.name": "other",
     "runner.max_procs": 9,
     "runner.labels": {"disk": "fast"},
-    "runner.environ": {"GOPROXY": "direct"},
+    "runner.environ": {"GOPROXY": "https://goproxy.lan"},
     "runner.volumes": {"/a": "/b"},
     "runner.networks": ["lan"],
     "runner.privileged_images": ["plugins/docker"],
@@ -59,6 +59,7 @@ OTHER: dict[str, Any] = {
     "registry.upstream": "https://hub.lan",
     "registry.image": "registry:3",
     "registry.max": "5GB",
+    "registry.cache": "registry.lan:5000/cache",
 }
 
 
@@ -102,6 +103,7 @@ def env_files(host: HostConfig) -> dict[str, dict[str, str]]:
     return {
         ENV_FILE: compose_settings(host, UNKNOWN_HOST, paths),
         RUNNER_FILE: runner_settings(host, UNKNOWN_HOST, secret),
+        STEPS_FILE: host.step_environment,
     }
 
 

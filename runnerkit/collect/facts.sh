@@ -84,12 +84,15 @@ done
 
 if [ -d "$stack" ]; then
     say directory_mode "$(stat -c %a -- "$stack")"
-    for name in compose.yml .env daemon.json runner.env janitor.sh manifest.json; do
+    for name in compose.yml .env daemon.json runner.env steps.env janitor.sh manifest.json; do
         file=$stack/$name
         [ -f "$file" ] || continue
         content=-
         # Secrets are compared by digest, here and there.
-        if [ "$name" != runner.env ]; then content=$(base64 -w 0 <"$file"); fi
+        case $name in
+        runner.env | steps.env) ;;
+        *) content=$(base64 -w 0 <"$file") ;;
+        esac
         sum=$(sha256sum <"$file")
         printf '%s\t' file "$name" "$(stat -c "%a$tab%U:%G" -- "$file")" "${sum%% *}"
         printf '%s\n' "$content"

@@ -27,7 +27,7 @@ from runnerkit.facts.host import (
     parse_mounted,
     parse_system,
 )
-from runnerkit.facts.inside import HUB, InsideFacts, parse_inside, place_of
+from runnerkit.facts.inside import HUB, InsideFacts, parse_inside, place_of, registry_of
 from runnerkit.facts.names import asked_name, question
 from runnerkit.paths import StackPaths
 from runnerkit.reach.transport import Transport
@@ -44,12 +44,13 @@ MOST_AT_ONCE = 6
 class Inquiry:
     """What checks need beyond what a plan needs.
 
-    The server, `mirrors` and `nameservers` (those of the host without any) are tried from inside
-    dind; `newest` are images to look for in their registries.
+    The server, `mirrors`, the registry of `layers` and `nameservers` (those of the host without
+    any) are tried from inside dind; `newest` are images to look for in their registries.
     """
 
     login: ServerLogin
     mirrors: tuple[str, ...] = ()
+    layers: str | None = None
     nameservers: tuple[str, ...] = ()
     newest: tuple[str, ...] = ()
 
@@ -170,4 +171,6 @@ def _targets(inquiry: Inquiry, nameservers: Iterable[str]) -> list[str]:
         kind = "http" if url.startswith("http://") else "open"
         words.append("{}:{}:{}".format(kind, *place_of(url)))
     places = [place_of(inquiry.login.url), *([] if inquiry.mirrors else [HUB])]
-    return words + [f"open:{host}:{port}" for host, port in places]
+    places += [registry_of(inquiry.layers)] if inquiry.layers else []
+    words += [f"open:{host}:{port}" for host, port in places]
+    return list(dict.fromkeys(words))

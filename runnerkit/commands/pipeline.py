@@ -48,7 +48,9 @@ def init(
     ] = None,
     cache_registry: Annotated[
         str | None,
-        typer.Option(metavar="REF", help="An image in a registry that shares layers."),
+        typer.Option(
+            metavar="REF", help="An image that shares layers; auto: each runner's registry.cache."
+        ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show it, write nothing.")] = False,
 ) -> None:

@@ -22,6 +22,7 @@ from runnerkit.config.model import (
 )
 from runnerkit.config.values import HostName, SecretSource, SshTarget, Url
 from runnerkit.errors import ConfigError, Problem
+from runnerkit.paths import CACHE_VARIABLE
 from runnerkit.target import LOCAL, LocalTarget, parse_target
 
 __all__ = [
@@ -54,6 +55,12 @@ class HostConfig(HostSettings):
     secret: SecretSource
 
     _origins: Mapping[str, Origin] = PrivateAttr(default_factory=dict)
+
+    @property
+    def step_environment(self) -> dict[str, str]:
+        """What every step of every pipeline finds in its environment."""
+        cache = {CACHE_VARIABLE: self.registry.cache} if self.registry.cache else {}
+        return cache | dict(self.runner.environ)
 
     def origin(self, path: str) -> Origin:
         """Where the value at a leaf such as `cache.max` was given.

@@ -29,6 +29,7 @@ from runnerkit.config.values import (
     PlainPath,
     PlainText,
     Registry,
+    Repository,
     SecretSource,
     SshTarget,
     StackName,
@@ -85,7 +86,7 @@ class RunnerSettings(Model):
     labels: Mapping[LabelKey, PlainText] = Field(
         {}, description="Labels; the runner takes only pipelines with exactly the same `node:`."
     )
-    environ: Mapping[VariableName, PlainText] = Field(
+    environ: Mapping[VariableName, OneLine] = Field(
         {}, description="Environment variables given to every step."
     )
     limit: LimitSettings = Field(LimitSettings(), description="What the runner accepts.")
@@ -232,7 +233,7 @@ class ImageSettings(Model):
 
 
 class RegistrySettings(Model):
-    """A registry of the host's own."""
+    """Registries that spare downloads and builds."""
 
     mirror: Flag = Field(False, description="Run a pull-through mirror of Docker Hub for dind.")
     listen: Listen | None = Field(
@@ -246,6 +247,11 @@ class RegistrySettings(Model):
     image: ImageRef = Field("registry:2", description="The mirror's image.")
     max: Annotated[ByteSize, bounded("1MiB", hint="20 is 20 bytes; write 20GB")] = Field(
         ByteSize(20 << 30), description="Size at which the mirror is emptied."
+    )
+    cache: Repository | None = Field(
+        None,
+        description="Where pipelines share layers, e.g. registry.lan:5000/cache; steps find it in "
+        "RUNNERKIT_CACHE.",
     )
 
 

@@ -23,6 +23,7 @@ _KEYS = {
     "DRONE_RUNNER_MAX_PROCS": "runner.max_procs",
     "DRONE_RUNNER_LABELS": "runner.labels",
     "DRONE_RUNNER_ENVIRON": "runner.environ",
+    "DRONE_RUNNER_ENV_FILE": "runner.environ",
     "DRONE_RUNNER_VOLUMES": "runner.volumes",
     "DRONE_RUNNER_NETWORKS": "runner.networks",
     "DRONE_RUNNER_NETWORK_OPTS": "docker.mtu",

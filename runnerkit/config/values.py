@@ -318,6 +318,14 @@ Listen = Annotated[
         r"(?:[0-9]{1,3}\.){3}[0-9]{1,3}:[0-9]{1,5}", "an address and a port such as 10.0.0.5:5000"
     ),
 ]
+Repository = Annotated[
+    str,
+    Strict,
+    Pattern(
+        r"[a-z0-9][a-z0-9.-]*(?::[0-9]{1,5})?(?:/[a-z0-9]+(?:[._-]+[a-z0-9]+)*)*",
+        "a registry or a place in it such as registry.lan:5000/cache, without a tag",
+    ),
+]
 StackName = Annotated[
     str,
     Strict,

@@ -100,7 +100,6 @@ def runner_settings(host: HostConfig, traits: HostTraits, secret: Secret) -> dic
         "DRONE_DEBUG": "true" if runner.debug else "",
         "DRONE_RUNNER_MAX_PROCS": str(runner.max_procs or ""),
         "DRONE_RUNNER_LABELS": _pairs(runner.labels),
-        "DRONE_RUNNER_ENVIRON": _pairs(runner.environ),
         "DRONE_RUNNER_VOLUMES": _pairs(runner.volumes),
         "DRONE_RUNNER_NETWORKS": ",".join(runner.networks),
         "DRONE_RUNNER_NETWORK_OPTS": _network_options(mtu(host, traits)),

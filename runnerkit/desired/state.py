@@ -24,6 +24,7 @@ from runnerkit.paths import (
     ENV_FILE,
     JANITOR_FILE,
     RUNNER_FILE,
+    STEPS_FILE,
     StackPaths,
     stack_paths,
 )
@@ -99,14 +100,15 @@ def build(host: HostConfig, secret: Secret, traits: HostTraits, shipped: Shipped
     """
     paths = stack_paths(host.stack, host.docker.data)
     daemon = settings.daemon_json(_daemon_options(host, traits))
-    runner = _runner_env(host, traits, secret)
+    runner = _runner_env(host, settings.runner_settings(host, traits, secret))
+    steps = _runner_env(host, host.step_environment)
     base = settings.compose_settings(host, traits, paths)
     compose = yaml.safe_load(shipped.compose)
     services = compose["services"]
     digests: dict[ServiceName, str] = {
         DIND: _digest(services[DIND], base, daemon),
         # Slow on purpose: the label is less protected than the secret that goes into it.
-        RUNNER: _slow_digest(_digest(services[RUNNER], base, runner)),
+        RUNNER: _slow_digest(_digest(services[RUNNER], base, runner + steps)),
         JANITOR: _digest(services[JANITOR], base, shipped.janitor),
     }
     images: dict[ServiceName, str] = {
@@ -128,6 +130,7 @@ def build(host: HostConfig, secret: Secret, traits: HostTraits, shipped: Shipped
             ManagedFile(ENV_FILE, env.encode(), 0o644),
             ManagedFile(DAEMON_FILE, daemon, 0o644),
             ManagedFile(RUNNER_FILE, runner, 0o600, secret=True),
+            ManagedFile(STEPS_FILE, steps, 0o600, secret=True),
             ManagedFile(JANITOR_FILE, shipped.janitor, 0o644),
         ),
         services=digests,
@@ -160,9 +163,9 @@ def _daemon_options(host: HostConfig, traits: HostTraits) -> dict[str, Any]:
         ) from None
 
 
-def _runner_env(host: HostConfig, traits: HostTraits, secret: Secret) -> bytes:
+def _runner_env(host: HostConfig, values: Mapping[str, str]) -> bytes:
     try:
-        return runner_env(settings.runner_settings(host, traits, secret)).encode()
+        return runner_env(values).encode()
     except UnwritableValueError as error:
         raise ConfigError(
             f"hosts.{host.name}: {error}",

@@ -27,6 +27,15 @@ def place_of(url: str) -> tuple[str, int]:
     return parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
 
 
+def registry_of(repository: str) -> tuple[str, int]:
+    """Return the host and port of the registry that holds `repository`, by Docker's rules."""
+    first = repository.partition("/")[0]
+    if "." not in first and ":" not in first and first != "localhost":
+        return HUB
+    host, _, port = first.partition(":")
+    return host, int(port or 443)
+
+
 @dataclass(frozen=True)
 class Way:
     """An attempt to connect from inside dind. `error` is None where somebody answered.

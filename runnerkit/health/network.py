@@ -10,7 +10,7 @@ from runnerkit.desired import settings
 from runnerkit.desired.state import DIND
 from runnerkit.facts.daemon import DaemonFacts
 from runnerkit.facts.host import traits_of
-from runnerkit.facts.inside import InsideFacts, Way, place_of
+from runnerkit.facts.inside import InsideFacts, Way, place_of, registry_of
 from runnerkit.facts.names import NameAnswer, asked_name
 from runnerkit.health.containers import running
 from runnerkit.health.host import worst_of
@@ -151,6 +151,25 @@ def _mirror(url: str, way: Way | None) -> Finding:
     return ok(url)
 
 
+def layer_cache(case: Case) -> Finding:
+    """The registry of shared layers, where there is to be one, answers from inside dind."""
+    repository = case.desired.config.registry.cache
+    if not repository:
+        return skip("registry.cache is not set")
+    inside = inside_or_why(case)
+    if isinstance(inside, Finding):
+        return inside
+    if not _gets_out(inside):
+        return skip("there is no way out of dind")
+    way = inside.way(registry_of(repository))
+    if way is None:
+        return unknown(f"{repository} was not tried", BLIND)
+    if way.error is not None:
+        hint = f"start the registry of {repository}, or take registry.cache out"
+        return warn("does not answer: layers are not shared", _tried(way), hint)
+    return ok(repository)
+
+
 def firewall(case: Case) -> Finding:
     """The daemon's log has no failures of iptables or bridges since it started."""
     inside = inside_or_why(case)
@@ -184,4 +203,4 @@ def _tried(way: Way) -> str:
     return f"{way.host}:{way.port}: {way.error}"
 
 
-CHECKS = (address_pools, mtu, egress, dns, mirror, firewall)
+CHECKS = (address_pools, mtu, egress, dns, mirror, layer_cache, firewall)

@@ -64,7 +64,7 @@ def place_of(host: HostConfig) -> Place:
     """A runner's engine, with what its runner adds to every step."""
     server, runner = urlsplit(host.server), host.runner
     traits = RunnerTraits(
-        environ=dict(runner.environ),
+        environ=host.step_environment,
         volumes=dict(runner.volumes),
         networks=tuple(runner.networks),
         privileged_images=tuple(map(str, runner.privileged_images)),

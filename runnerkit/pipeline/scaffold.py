@@ -7,10 +7,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from runnerkit.errors import ConfigError
+from runnerkit.paths import CACHE_VARIABLE
 from runnerkit.pipeline.detect import Listing
 from runnerkit.pipeline.kinds import Database, Language
 from runnerkit.pipeline.recipes import RECIPES
 
+# Without an address: each runner says where layers are shared.
+AUTO = "auto"
 PLACE = re.compile(r"@([a-z]+)@")
 PATH = re.compile(r"(?:\w[\w./-]*)?", re.ASCII)
 REFERENCE = re.compile(r"[a-z0-9][a-z0-9.-]*(?::\d+)?(?:/[a-z0-9][a-z0-9._-]*)+(?::[\w][\w.-]*)?")
@@ -64,6 +67,7 @@ def scaffold(
     if not PATH.fullmatch(below):
         raise ConfigError(f"{below!r} cannot stand in a command", hint="name the folder otherwise")
     name = image_name(listing.name)
+    sharing = _sharing(cache_registry, name)
     filling = RECIPES[language](listing)
     values = filling.values | {"name": name}
     dockerfile = _filled(template(filling.template), values)
@@ -72,8 +76,9 @@ def scaffold(
         "services": _services(database),
         "ready": _ready(database),
         "environment": _environment(database),
-        "cache": _cache_options(cache_registry),
-        "push": _push(cache_registry),
+        "shared": sharing.before,
+        "cache": sharing.options,
+        "push": _push(sharing),
         "last": "image" if filling.has_program else "build",
         "result": f"--tag {name}:${{DRONE_COMMIT_SHA}}"
         if filling.has_program
@@ -140,19 +145,41 @@ def _environment(database: Database | None) -> str:
     return f"{host}      DATABASE_URL: {SERVICES[database].url}\n"
 
 
-def _cache_options(reference: str | None) -> str:
+@dataclass(frozen=True)
+class _Sharing:
+    """How layers are shared between runners: what stands before a build, in it, and pushes it."""
+
+    before: str = ""
+    options: str = ""
+    push: str = ""
+
+
+def _sharing(reference: str | None, name: str) -> _Sharing:
     if reference is None:
-        return ""
+        return _Sharing()
+    if reference == AUTO:
+        place = f"${CACHE_VARIABLE}/{name}:cache"
+        return _Sharing(
+            before="      # Layers of other runners, where this one's registry.cache says that they"
+            " are shared.\n"
+            f'      - shared=$${{{CACHE_VARIABLE}:+"{_options(place)}"}}\n',
+            options=" $shared",
+            push=f'test -z "${CACHE_VARIABLE}" || docker push "{place}"',
+        )
     if not REFERENCE.fullmatch(reference):
         raise ConfigError(
-            f"{reference!r} is no image in a registry", hint="e.g. registry.lan:5000/app:cache"
+            f"{reference!r} is no image in a registry",
+            hint="e.g. registry.lan:5000/app:cache, or auto for the runner's own registry.cache",
         )
-    layers = f"--cache-from type=registry,ref={reference} --cache-to type=inline"
-    return f" {layers} --tag {reference}"
+    return _Sharing(options=f" {_options(reference)}", push=f"docker push {reference}")
 
 
-def _push(reference: str | None) -> str:
-    if reference is None:
+def _options(reference: str) -> str:
+    return f"--cache-from type=registry,ref={reference} --cache-to type=inline --tag {reference}"
+
+
+def _push(sharing: _Sharing) -> str:
+    if not sharing.push:
         return ""
     return (
         "  - name: push-cache\n"
@@ -161,7 +188,7 @@ def _push(reference: str | None) -> str:
         "    image: docker:cli\n"
         "    volumes: [{name: docker, path: /var/run/docker.sock}]\n"
         "    commands:\n"
-        f"      - docker push {reference}\n"
+        f"      - {sharing.push}\n"
         "    failure: ignore\n"
         "    when: {event: {exclude: [pull_request]}}\n\n"
     )

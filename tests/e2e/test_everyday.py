@@ -16,7 +16,7 @@ from tests.e2e.kit import ROOT, Kit, Lab, explain, logs_of, until
 
 pytestmark = pytest.mark.lab
 
-HOSTILE = "a  $HOME ${PATH} 'b' \"c\" #d \\e =f"
+HOSTILE = "a,b: $HOME ${PATH} 'b' \"c\" #d \\e =f"
 
 
 def start(kit: Kit, *arguments: str) -> subprocess.Popen[str]:

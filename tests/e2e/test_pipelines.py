@@ -13,8 +13,9 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+import yaml
 
-from tests.e2e.kit import HERE, Kit, Lab, explain, logs_of, only, until
+from tests.e2e.kit import ENGINES, HERE, Kit, Lab, explain, logs_of, only, until
 from tests.e2e.packages import CRATE, TARBALL, WHEEL, Packages, serving
 
 pytestmark = pytest.mark.lab
@@ -53,13 +54,12 @@ OTHERS = [
 
 
 @pytest.fixture(scope="module")
-def runner(fleet: Kit, lab: Lab) -> Iterator[Kit]:
+def runner(fleet: Kit, lab: Lab) -> Kit:
     """One runner, its build cache empty; the others take no builds meanwhile."""
     for other in ("host2", "host3"):
         fleet("down", other, "--yes")
     lab.on("host1", "docker", "exec", DIND, "docker", "builder", "prune", "--all", "--force")
-    yield fleet
-    fleet("up", "--yes")
+    return fleet
 
 
 @pytest.fixture(scope="module")
@@ -191,20 +191,6 @@ def test_tests_that_were_built_before_reach_their_database(
     assert "--- PASS: TestDatabase" in logs_of(build, "test")
 
 
-@pytest.mark.soak
-def test_the_layers_of_one_runner_serve_another(runner: Kit, lab: Lab, tmp_path: Path) -> None:
-    """`--cache-registry`: pushed by one build, used by a daemon that has nothing else."""
-    reference = f"{lab.info['registry'].removeprefix('http://')}/greet:cache"
-    project = new_sample(tmp_path / "greet-shared", "go")
-    runner("pipeline", "init", str(project), "--cache-registry", reference)
-    runner("pipeline", "lint", str(project))
-    run(lab, project)
-    prune = ["docker", "system", "prune", "--all", "--force"]
-    lab.on("host1", "docker", "exec", DIND, *prune)
-    build = run(lab, project)
-    assert_cached(logs_of(build, "test-image"), "go test -c")
-
-
 @pytest.mark.parametrize(
     "sample",
     [APT, *(pytest.param(sample, marks=pytest.mark.soak) for sample in OTHERS)],
@@ -245,7 +231,12 @@ def test_each_language_uses_both_caches(
 
 
 @pytest.mark.parametrize(
-    ("host", "sample"), [("host2", PIP), ("host3", APT)], ids=["26.1-pip", "20.10-apt"]
+    ("host", "sample"),
+    [
+        pytest.param("host3", APT, id="20.10-apt"),
+        pytest.param("host2", PIP, id="26.1-pip", marks=pytest.mark.soak),
+        pytest.param("host3", PIP, id="20.10-pip", marks=pytest.mark.soak),
+    ],
 )
 def test_what_init_writes_needs_no_new_engine(
     host: str, sample: Sample, runner: Kit, lab: Lab, packages: Packages, tmp_path: Path
@@ -258,3 +249,46 @@ def test_what_init_writes_needs_no_new_engine(
     assert GREEN.search(logs_of(build, "test")), explain(build)
     change(project, sample)
     assert_cached(logs_of(run(lab, project), "lint"), sample.installs)
+
+
+@pytest.fixture
+def second(lab: Lab) -> Iterator[dict[str, Any]]:
+    """A host that no runner was ever on, as an entry of the configuration."""
+    made = json.loads(lab.call("host", "add", "second").stdout)
+    yield {
+        "ssh": f"root@{made['address']}",
+        "identity": made["key"],
+        "known_hosts": made["known_hosts"],
+        "docker": {"image": ENGINES["host1"]},
+    }
+    lab.call("host", "remove", "second")
+
+
+@pytest.mark.soak
+def test_the_layers_of_one_runner_serve_another(
+    runner: Kit, lab: Lab, second: dict[str, Any], own_engine: dict[str, str], tmp_path: Path
+) -> None:
+    """`registry.cache`: pushed by a build, taken by a runner that has never built anything."""
+    config = tmp_path / "runnerkit.yml"
+    content = yaml.safe_load(runner.config.read_text())
+    place = f"{lab.info['registry'].removeprefix('http://')}/layers"
+    content["defaults"]["registry"] = {"cache": place}
+    content["hosts"]["second"] = second
+    config.write_text(yaml.safe_dump(content))
+    sharing = Kit(config)
+    only(sharing, "host1")
+
+    project = new_sample(tmp_path / "greet-shared", "go")
+    sharing("pipeline", "init", str(project), "--cache-registry", "auto")
+    assert sharing("pipeline", "lint", str(project)).stdout == "nothing to complain about\n"
+    # Where nobody says where to share layers, it works all the same.
+    assert GREEN.search(sharing("pipeline", "run", str(project), env=own_engine).stdout)
+    run(lab, project)
+    sharing("down", "host1", "--yes")
+    sharing("up", "second", "--yes")
+    build = run(lab, project)
+    assert build["stages"][0]["machine"] == "second"
+    assert_cached(logs_of(build, "test-image"), "go test -c")
+    assert f"importing cache manifest from {place}/greet-shared:cache" in logs_of(
+        build, "test-image"
+    )

@@ -127,6 +127,7 @@ def test_a_generation_travels_in_one_archive_that_is_checked_by_its_digest(tmp_p
         ".env": 0o644,
         "daemon.json": 0o644,
         "runner.env": 0o600,
+        "steps.env": 0o600,
         "janitor.sh": 0o644,
         "manifest.json": 0o644,
     }
@@ -154,7 +155,7 @@ def test_the_history_tells_what_was_done(tmp_path: Path) -> None:
     [change] = read_history(line)
     assert (change.before, change.after) == (0, 1)
     assert change.steps == (
-        "write compose.yml, .env, daemon.json, runner.env, janitor.sh",
+        "write compose.yml, .env, daemon.json, runner.env, steps.env, janitor.sh",
         "start dind and runner",
     )
 

@@ -188,7 +188,7 @@ def test_rendering_offline_writes_the_secret_file_for_its_owner_alone(tmp_path: 
     assert secret_file.stat().st_mode & 0o777 == 0o600
     assert "s3cret-value" in secret_file.read_text()
     others = [path for path in (tmp_path / "stack").iterdir() if path != secret_file]
-    assert len(others) == 5
+    assert len(others) == 6
     assert not [path for path in others if "s3cret-value" in path.read_text()]
     redacted = kit(tmp_path, "render", "forge", "--offline", "--redact", "--out", "open")
     assert redacted.code == 0

@@ -63,8 +63,9 @@ def test_the_script_tells_the_truth_about_this_machine(tmp_path: Path) -> None:
     stack = tmp_path / "with space and 'quote"
     stack.mkdir(mode=0o750)
     (stack / ".env").write_bytes(b"A='$x'\n\xff")
-    (stack / "runner.env").write_text("DRONE_RPC_SECRET=hidden")
-    (stack / "runner.env").chmod(0o600)
+    for name in ("runner.env", "steps.env"):
+        (stack / name).write_text("DRONE_RPC_SECRET=hidden")
+        (stack / name).chmod(0o600)
     data = tmp_path / "data"
     (tmp_path / "data.incoming").mkdir()
     argv = ["sh", "-s", "--", str(stack), str(data), str(tmp_path)]
@@ -72,11 +73,12 @@ def test_the_script_tells_the_truth_about_this_machine(tmp_path: Path) -> None:
     assert b"hidden" not in done.stdout
     facts = parse_system(done.stdout.decode())
     assert facts.directory_mode == 0o750
-    environment, secret = facts.file(".env"), facts.file("runner.env")
+    environment = facts.file(".env")
     assert environment is not None
     assert environment.content == b"A='$x'\n\xff"
-    assert secret is not None
-    assert (secret.mode, secret.content) == (0o600, None)
+    for secret in (facts.file("runner.env"), facts.file("steps.env")):
+        assert secret is not None
+        assert (secret.mode, secret.content) == (0o600, None)
     assert facts.data_beside == (f"{data}.incoming",)
     assert facts.data_disk is not None
     disk = os.statvfs(tmp_path)

@@ -265,7 +265,7 @@ FAULTS: list[tuple[str, Status, Step, str]] = [
 # They need another configuration, or have their own tests below.
 ELSEWHERE = {
     "reachable", "change", "mirror", "selection", "gc-policy", "gc-errors", "hardening",
-    "isolation", "registry-mirror", "pins",
+    "isolation", "registry-mirror", "pins", "layer-cache",
 }  # fmt: skip
 
 
@@ -334,6 +334,24 @@ def test_a_mirror_must_be_in_use_and_answer(
     facts = converged(desired_for(tmp_path, **MIRRORED))
     facts = inside(ways=(way,))(inner(registry_mirrors=(MIRROR + "/",) if used else ())(facts))
     assert set(bad(tmp_path, facts, **MIRRORED)) == expected
+
+
+@pytest.mark.parametrize(
+    ("cache", "way", "expected"),
+    [
+        ("mirror.lan:5000/layers", Way("mirror.lan", 5000, None), set()),
+        ("mirror.lan:5000/layers", REFUSED, {"layer-cache"}),
+        ("r.lan/layers", Way("r.lan", 443, None), set()),
+        ("octocat/layers", Way("registry-1.docker.io", 443, None), set()),
+        ("r.lan/layers", Way("r.lan", 5000, None), {"layer-cache"}),
+    ],
+)
+def test_a_registry_of_shared_layers_must_answer(
+    cache: str, way: Way, expected: set[str], tmp_path: Path
+) -> None:
+    sections = {"registry": {"cache": cache}}
+    facts = inside(ways=(way,))(converged(desired_for(tmp_path, **sections)))
+    assert set(bad(tmp_path, facts, **sections)) == expected
 
 
 @pytest.mark.parametrize(

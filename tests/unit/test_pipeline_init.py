@@ -64,7 +64,9 @@ PROJECTS: dict[str, tuple[Language, dict[str, str]]] = {
 }
 LIBRARIES = {"go library", "rust library", "rust workspace"}
 WITH_DEV = {kind for kind, (language, _) in PROJECTS.items() if language in ("pip", "uv")}
-OPTIONS = [*itertools.product([None, *Database], [None, "registry.lan:5000/team/greet:cache"])]
+OPTIONS = [
+    *itertools.product([None, *Database], [None, "registry.lan:5000/team/greet:cache", "auto"])
+]
 
 
 def listing(files: dict[str, str], name: str = "greet") -> Listing:
@@ -191,6 +193,8 @@ def test_any_folder_names_an_image(folder: str) -> None:
     [
         ({"README.md": ""}, "nothing in greet tells"),
         ({"web/package.json": "{}"}, "nothing in greet itself tells"),
+        ({"poetry.lock": "", "pyproject.toml": ""}, "of Poetry, for which there is no template"),
+        ({"pyproject.toml": "[tool.x]\n"}, "names no dependencies"),
         ({"Cargo.toml": "["}, "Cargo.toml is no TOML"),
         ({"Cargo.toml": "[package]\nname = 'a; rm -rf /'\n"}, "cannot name a program"),
         ({"package.json": "{"}, "package.json is no JSON"),

@@ -45,9 +45,23 @@ def test_a_bare_host_gets_everything_in_order(tmp_path: Path) -> None:
     facts = HostFacts(bare_system(), NO_DOCKER, NO_DOCKER)
     assert names(facts, tmp_path) == [
         "InstallDocker", "StartDocker", "PullImage", "PullImage", "MakeDirectory",
-        "WriteFile", "WriteFile", "WriteFile", "WriteFile", "WriteFile", "WriteManifest",
-        "StartServices",
+        "WriteFile", "WriteFile", "WriteFile", "WriteFile", "WriteFile", "WriteFile",
+        "WriteManifest", "StartServices",
     ]  # fmt: skip
+
+
+def test_another_environment_of_steps_restarts_only_the_runner(tmp_path: Path) -> None:
+    facts = converged(desired_for(tmp_path))
+    environ = {"GOPROXY": "https://goproxy.lan,direct"}
+    after = desired_for(tmp_path, runner={"environ": environ}, registry={"cache": "r.lan:5000/c"})
+    assert after.file("steps.env").content == (
+        b"RUNNERKIT_CACHE='r.lan:5000/c'\nGOPROXY='https://goproxy.lan,direct'\n"
+    )
+    plan = diff(after, facts)
+    changed = {action.file.name for action in plan.actions if isinstance(action, WriteFile)}
+    assert changed == {".env", "steps.env"}
+    assert desired_for(tmp_path).services[DIND] == after.services[DIND]
+    assert desired_for(tmp_path).services[RUNNER] != after.services[RUNNER]
 
 
 def test_another_capacity_restarts_only_the_runner_after_draining_it(tmp_path: Path) -> None:
