@@ -98,8 +98,9 @@ def _node(
     scripts = table(package, "scripts")
     asked = re.match(r"v?(\d+)", listing.text(".nvmrc").strip())
     main = package.get("main") or next((x for x in MAINS if listing.has(x)), "index.js")
+    others = " -not -path './.yarn/*'" if manager == "yarn" else ""
     check = (
-        "find . -name '*.js' -not -path '*/node_modules/*' -not -path './.yarn/*' -print0 |"
+        f"find . -name '*.js' -not -path '*/node_modules/*'{others} -print0 |"
         " xargs -0 -r -n 1 node --check"
     )
     folder = "COPY .yarn .yarn\n" if manager == "yarn" and listing.has(".yarn") else ""
