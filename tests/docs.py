@@ -24,6 +24,7 @@ from runnerkit.pipeline.lint import IGNORE_RULE
 from runnerkit.pipeline.rule import all_rules
 from runnerkit.report.status import status_svg
 from runnerkit.secret import Secret
+from tests.bench.rows import readme_table
 from tests.other_roads import other_roads
 from tests.unit.builders import NOW, SECRET, converged, with_docker
 
@@ -107,6 +108,7 @@ def generated() -> Mapping[Path, str]:
         "configuration": configuration_table(),
         "checks": checks_table(),
         "rules": rules_table(),
+        "measured": readme_table((ROOT / "tests/bench/results.json").read_text(encoding="utf-8")),
     }
     for name, table in tables.items():
         readme = with_section(readme, name, table.strip())

@@ -16,6 +16,7 @@ import yaml
 
 from runnerkit import __version__
 from runnerkit.report.bench import bars_svg
+from tests import docs
 from tests.bench import build_rows, daily_rows, kit_rows
 from tests.bench.rows import Row, results_json, results_markdown
 from tests.e2e.kit import Lab, lab_command
@@ -54,6 +55,7 @@ def main(arguments: Sequence[str]) -> None:
         rows = [row for group in groups.values() for row in group]
         (HERE / "results.json").write_text(results_json(rows, about))
         (HERE / "RESULTS.md").write_text(text)
+        docs.main()  # README quotes the table
 
 
 def measure(machine: kit_rows.Machine, rounds: int, parts: Sequence[str]) -> dict[str, list[Row]]:

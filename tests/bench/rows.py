@@ -81,6 +81,19 @@ def results_json(rows: Sequence[Row], about: dict[str, object]) -> str:
     return json.dumps({"about": about, "rows": [row.record() for row in rows]}, indent=2) + "\n"
 
 
+def readme_table(results: str) -> str:
+    """The rows of results.json for README, in short."""
+    lines = ["| | ours | against | | ratio | goal | met |", "|---|---|---|---|---|---|---|"]
+    for row in json.loads(results)["rows"]:
+        met = {True: "yes", False: "no", None: ""}[row["met"]]
+        lines.append(
+            f"| {row['name']} | {row['ours']:.2f} {row['unit']} | {row['compared_with']} "
+            f"| {row['against']:.2f} {row['unit']} | {row['ratio']:.2f} | {row['goal'] or ''} "
+            f"| {met} |"
+        )
+    return "\n".join(lines)
+
+
 def results_markdown(groups: Mapping[str, Sequence[Row]], about: dict[str, object]) -> str:
     """tests/bench/RESULTS.md: one table a group."""
     lines = [

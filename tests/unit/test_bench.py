@@ -22,7 +22,7 @@ from runnerkit.paths import stack_paths
 from runnerkit.reach.transport import Completed
 from runnerkit.report.bench import bars_svg, bench_json, bench_table
 from tests.bench.kit_rows import round_trips
-from tests.bench.rows import Goal, Row, results_json, results_markdown
+from tests.bench.rows import Goal, Row, readme_table, results_json, results_markdown
 from tests.bench.slow_link import slow_link
 
 PATHS = stack_paths("main", "/var/lib/runnerkit")
@@ -84,6 +84,17 @@ def test_results_say_for_programs_what_they_say_for_people() -> None:
     assert "| up | 0.60 s (0.50 to 0.70) | the floor | 0.30 s (0.30 to 0.30) | 2.00 |" in text
     assert text.count("**no**") == 2
     assert "it: imports" in text
+
+
+def test_readme_quotes_every_row_of_the_results() -> None:
+    rows = [
+        Row("up", "the floor", samples(0.5), samples(0.25), Goal("at most", 1.8)),
+        Row("builds", "one by one", samples(1), samples(2), None),
+    ]
+    assert readme_table(results_json(rows, {})).splitlines()[2:] == [
+        "| up | 0.50 s | the floor | 0.25 s | 2.00 | at most 1.8 x | no |",
+        "| builds | 1.00 s | one by one | 2.00 s | 0.50 |  |  |",
+    ]
 
 
 def test_round_trips_are_what_the_delay_added() -> None:
