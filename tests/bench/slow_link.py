@@ -63,10 +63,18 @@ def slow_link(host: str, port: int, seconds: float) -> Iterator[int]:
 
         return await asyncio.start_server(accepted, "127.0.0.1", 0)
 
+    async def end() -> None:
+        server.close()
+        carrying = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in carrying:
+            task.cancel()
+        await asyncio.gather(*carrying, return_exceptions=True)
+
     server = asyncio.run_coroutine_threadsafe(listen(), loop).result()
     try:
         yield int(server.sockets[0].getsockname()[1])
     finally:
-        loop.call_soon_threadsafe(server.close)
+        asyncio.run_coroutine_threadsafe(end(), loop).result()
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
+        loop.close()
