@@ -42,6 +42,7 @@ from runnerkit.change.journal import Begun, Ended, Owner
 from runnerkit.change.manifest import next_manifest, restored_manifest
 from runnerkit.change.plan import Plan
 from runnerkit.change.progress import Progress
+from runnerkit.change.pulling import pull_images
 from runnerkit.change.remote import Remote, last_lines
 from runnerkit.desired.state import ManagedFile
 from runnerkit.engine.port import DockerPort
@@ -109,7 +110,7 @@ class Executor:
         groups = _grouped(plan.actions)
         since = int(self._clock())
         for number, group in enumerate(groups, start=1):
-            title = group[0].title if len(group) == 1 else f"write {len(group)} files"
+            title = _title(group)
             self._progress.begin(self._host, title)
             try:
                 self._note(Begun(self._owner, since, title, number, len(groups)))
@@ -177,10 +178,10 @@ class Executor:
                 remote.script("start_docker", str(WAIT_FOR_DOCKER_SECONDS), doing="start docker")
             case LoadImages() as load:
                 self._load(load)
-            case PullImage(ref=ref):
-                self._pull(DockerPort(remote.transport), ref)
-            case PreloadImage(paths=paths, ref=ref):
-                self._pull(DockerPort(remote.transport, str(paths.docker_socket)), ref)
+            case PullImage():
+                self._pull(None, group)
+            case PreloadImage(paths=paths):
+                self._pull(str(paths.docker_socket), group)
             case MakeDirectory(path=path, mode=mode):
                 remote.script("make_directory", path, f"{mode:04o}", doing=f"make {path}")
             case WriteManifest() as write:
@@ -286,11 +287,13 @@ class Executor:
         finally:
             port.close()
 
-    def _pull(self, port: DockerPort, ref: str) -> None:
-        try:
-            port.pull(ref, lambda done, total: self._progress.update(self._host, done, total))
-        finally:
-            port.close()
+    def _pull(self, socket: str | None, group: Sequence[Action]) -> None:
+        refs = [item.ref for item in group if isinstance(item, PullImage | PreloadImage)]
+
+        def on_progress(done: int, total: int) -> None:
+            self._progress.update(self._host, done, total)
+
+        pull_images(self._remote.transport, socket, refs, on_progress)
 
     def _load(self, load: LoadImages) -> None:
         archives = choose_archives(load.directory, load.refs)
@@ -341,23 +344,36 @@ def _is_reported(error: BaseException) -> bool:
 
 
 def _grouped(actions: Iterable[Action]) -> list[list[Action]]:
-    """The files of a generation as one: they travel in one archive and land together.
+    """What is done at once: the files of a generation, and pulls that follow each other.
 
-    A plan names each changed file before the manifest, which carries them all.
+    Files travel in one archive and land together; a plan names each changed one before the
+    manifest, which carries them all.
     """
     groups: list[list[Action]] = []
     for action in actions:
-        if groups and isinstance(groups[-1][-1], WriteFile):
+        last = groups[-1][-1] if groups else None
+        pulls = isinstance(action, PullImage | PreloadImage) and type(last) is type(action)
+        if isinstance(last, WriteFile) or pulls:
             groups[-1].append(action)
         else:
             groups.append([action])
     return groups
 
 
+def _title(group: Sequence[Action]) -> str:
+    """A group for who waits for it."""
+    if isinstance(group[0], WriteFile) and len(group) > 1:
+        return f"write {len(group)} files"
+    more = f" and {len(group) - 1} more" if len(group) > 1 else ""
+    return f"{group[0].title}{more}"
+
+
 def _told(group: Sequence[Action]) -> str:
-    """A group for the history, with the files by their names."""
+    """A group for the history, with everything by its name."""
     names = [action.file.name for action in group if isinstance(action, WriteFile)]
-    return f"write {', '.join(names)}" if names else group[0].title
+    if names:
+        return f"write {', '.join(names)}"
+    return ", ".join(action.title for action in group)
 
 
 def _archive(files: Iterable[ManagedFile]) -> bytes:

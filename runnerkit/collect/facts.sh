@@ -63,9 +63,18 @@ for list in /run/systemd/resolve/resolv.conf /etc/resolv.conf; do
     awk -v OFS='\t' '$1 == "nameserver" { print "nameserver", $2 }' "$list"
 done
 
+# docker starts a plugin twice, once to be told its name; in the order in which it looks for one.
+compose() {
+    for folder in "$HOME/.docker" /usr/local/lib/docker /usr/local/libexec/docker /usr/lib/docker \
+        /usr/libexec/docker; do
+        plugin=$folder/cli-plugins/docker-compose
+        if [ -x "$plugin" ]; then "$plugin" "$@" && return; fi
+    done
+    docker compose "$@"
+}
 if command -v docker >/dev/null; then
     say docker_cli 1
-    say compose_version "$(docker compose version --short 2>/dev/null)"
+    say compose_version "$(compose version --short 2>/dev/null)"
 fi
 disk root /
 disk data "$data"

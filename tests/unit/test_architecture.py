@@ -48,7 +48,8 @@ RANK = {place: rank for rank, places in enumerate(ORDER) for place in places}
 # The modules that act; every other one is pure.
 SHELL = {
     "cli", "roads", "config.loading", "change.apply", "change.archives", "change.copying",
-    "change.draining", "change.lock", "change.remote", "change.trial", "collect.probe",
+    "change.draining", "change.lock", "change.pulling", "change.remote", "change.trial",
+    "collect.probe",
     "collect.drone_api", "collect.server_probe", "engine.asking", "engine.dial_stdio",
     "engine.own_docker", "engine.port",
     "exporter", "report.files", "report.live", "report.progress", "watching",
