@@ -3,27 +3,17 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import import_module
 from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
+from typer.main import get_group
 
 from runnerkit import __version__
-from runnerkit.commands import (
-    bench,
-    cache,
-    change,
-    configure,
-    export,
-    generations,
-    look,
-    metrics,
-    pipeline,
-    service,
-    status,
-    tune,
-)
 from runnerkit.commands.shared import show_error
 from runnerkit.errors import ExitCode, RunnerkitError
 
@@ -31,18 +21,101 @@ from runnerkit.errors import ExitCode, RunnerkitError
 SET_UP, LOOK, RUN, OTHER = "Set up", "Look", "Run", "Beside the hosts"
 
 
+@dataclass(frozen=True)
+class Entry:
+    """A command: what `--help` says of it, and `module.name` of its function or group."""
+
+    heading: str
+    short_help: str
+    place: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+_THROUGH = {"allow_extra_args": True, "ignore_unknown_options": True}
+
+COMMANDS = {
+    "init": Entry(SET_UP, "Write runnerkit.yml, or add a host to it.", "configure.init"),
+    "config": Entry(
+        SET_UP, "Show every setting, and where it comes from.", "configure.show_config"
+    ),
+    "render": Entry(
+        SET_UP, "Write a host's files here, to read or use by hand.", "configure.render"
+    ),
+    "plan": Entry(SET_UP, "Show what `up` would change.", "change.plan"),
+    "up": Entry(SET_UP, "Make hosts what the configuration says.", "change.up"),
+    "down": Entry(SET_UP, "Stop a host's runner; with --purge delete its data too.", "change.down"),
+    "status": Entry(LOOK, "Show whether hosts are well, and why builds wait.", "status.status"),
+    "metrics": Entry(
+        LOOK, "The same for Prometheus: text, textfile or exporter.", "metrics.metrics"
+    ),
+    "logs": Entry(LOOK, "Show the log of runner, dind or janitor.", "look.logs"),
+    "docker": Entry(LOOK, "Your own docker CLI on the runner's daemon.", "look.docker", _THROUGH),
+    "history": Entry(
+        LOOK, "Show who changed a host, when, and how it went.", "generations.history"
+    ),
+    "cache": Entry(
+        RUN, "What builds leave behind: what takes the space, and what GC does.", "cache.app"
+    ),
+    "tune": Entry(RUN, "Advise capacity and cache limits from what is measured.", "tune.tune"),
+    "drain": Entry(RUN, "Take no new builds, and wait for the running ones.", "service.drain"),
+    "resume": Entry(RUN, "Take builds again.", "service.resume"),
+    "upgrade": Entry(
+        RUN, "Run newer images; goes back when they do not work.", "generations.upgrade"
+    ),
+    "rollback": Entry(RUN, "Put an earlier generation in force again.", "generations.rollback"),
+    "unlock": Entry(RUN, "End the lock of a command that is dead.", "service.unlock"),
+    "pipeline": Entry(OTHER, "Check and run a repository's own build.", "pipeline.app"),
+    "bench": Entry(OTHER, "Compare builds on a runner with other ways to build.", "bench.bench"),
+    "export": Entry(OTHER, "Write a configuration for Ansible.", "export.export"),
+}
+
+
+@cache
+def _made(name: str) -> Any:
+    entry = COMMANDS[name]
+    module, _, attribute = entry.place.partition(".")
+    found = getattr(import_module(f"runnerkit.commands.{module}"), attribute)
+    parent = typer.Typer(rich_markup_mode=None)
+    if isinstance(found, typer.Typer):
+        parent.add_typer(found, name=name, short_help=entry.short_help)
+    else:
+        settings = dict(entry.settings)
+        parent.command(name, short_help=entry.short_help, context_settings=settings)(found)
+    return get_group(parent).commands[name]
+
+
+class _MadeWhenNeeded(Mapping[str, Any]):
+    """Every command by its name.
+
+    Making all of them takes longer than everything else that `--help` does.
+    """
+
+    def __getitem__(self, name: str) -> Any:
+        return _made(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(COMMANDS)
+
+    def __len__(self) -> int:
+        return len(COMMANDS)
+
+
 class _Commands(TyperGroup):
     """The commands below headings. Plain text: rich would double the time that `--help` takes."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings | {"commands": None})
+        self.commands: Any = _MadeWhenNeeded()
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write one section a heading, every command's line whole."""
         del ctx
-        widest = max(len(name) for name in self.commands)
+        widest = max(len(name) for name in COMMANDS)
         for heading in (SET_UP, LOOK, RUN, OTHER):
             rows = [
-                (f"{name:<{widest}}", command.short_help)
-                for name, command in self.commands.items()
-                if getattr(command, "rich_help_panel", None) == heading
+                (f"{name:<{widest}}", entry.short_help)
+                for name, entry in COMMANDS.items()
+                if entry.heading == heading
             ]
             with formatter.section(heading):
                 formatter.write_dl(rows)
@@ -74,52 +147,6 @@ def _root(
     ] = False,
 ) -> None:
     del version
-
-
-def _command(
-    function: Callable[..., None],
-    heading: str,
-    short_help: str,
-    name: str | None = None,
-    **more: Any,
-) -> None:
-    app.command(name, rich_help_panel=heading, short_help=short_help, **more)(function)
-
-
-_THROUGH = {"allow_extra_args": True, "ignore_unknown_options": True}
-
-_command(configure.init, SET_UP, "Write runnerkit.yml, or add a host to it.")
-_command(configure.show_config, SET_UP, "Show every setting, and where it comes from.", "config")
-_command(configure.render, SET_UP, "Write a host's files here, to read or use by hand.")
-_command(change.plan, SET_UP, "Show what `up` would change.")
-_command(change.up, SET_UP, "Make hosts what the configuration says.")
-_command(change.down, SET_UP, "Stop a host's runner; with --purge delete its data too.")
-_command(status.status, LOOK, "Show whether hosts are well, and why builds wait.")
-_command(metrics.metrics, LOOK, "The same for Prometheus: text, textfile or exporter.")
-_command(look.logs, LOOK, "Show the log of runner, dind or janitor.")
-_command(
-    look.docker, LOOK, "Your own docker CLI on the runner's daemon.", context_settings=_THROUGH
-)
-_command(generations.history, LOOK, "Show who changed a host, when, and how it went.")
-_command(tune.tune, RUN, "Advise capacity and cache limits from what is measured.")
-_command(service.drain, RUN, "Take no new builds, and wait for the running ones.")
-_command(service.resume, RUN, "Take builds again.")
-_command(generations.upgrade, RUN, "Run newer images; goes back when they do not work.")
-_command(generations.rollback, RUN, "Put an earlier generation in force again.")
-_command(service.unlock, RUN, "End the lock of a command that is dead.")
-_command(bench.bench, OTHER, "Compare builds on a runner with other ways to build.")
-_command(export.export, OTHER, "Write a configuration for Ansible.")
-app.add_typer(
-    cache.app,
-    name="cache",
-    rich_help_panel=RUN,
-    short_help="What builds leave behind: what takes the space, and what GC does.",
-)
-app.add_typer(
-    pipeline.app,
-    rich_help_panel=OTHER,
-    short_help="Check and run a repository's own build.",
-)
 
 
 def main() -> NoReturn:
