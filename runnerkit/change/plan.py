@@ -34,7 +34,7 @@ from runnerkit.change.manifest import manifest_is_current
 from runnerkit.change.outdated import outdated
 from runnerkit.change.packages import Blocker, Installation, docker_installation, host_blockers
 from runnerkit.config.image_ref import brief, familiar
-from runnerkit.desired.hardening import Weakness
+from runnerkit.desired.hardening import Weakness, isolation_weaknesses
 from runnerkit.desired.state import (
     DIND,
     MIRROR,
@@ -155,6 +155,8 @@ def service_problem(desired: DesiredState, facts: HostFacts, service: ServiceNam
         return f"{service} is {container.state}"
     if service == RUNNER and facts.system.draining == container.id:
         return "runner is draining"
+    if container.isolation and any(isolation_weaknesses(service, container.isolation)):
+        return f"{service} is walled off less than it should be"
     return outdated({file.name: file.sha256 for file in desired.files}, facts, container)
 
 

@@ -143,11 +143,16 @@ def parse_container(
         pid=int(state.get("Pid") or 0) or None,
         arch=arch,
         mounts=tuple(
-            Mount(item.get("Type", ""), item.get("Source", ""), item.get("Destination", ""))
+            Mount(item.get("Type", ""), _mount_source(item), item.get("Destination", ""))
             for item in listed.get("Mounts") or ()
         ),
         isolation=_isolation(inspected) if inspected else None,
     )
+
+
+def _mount_source(mount: Json) -> str:
+    # A list of containers gives volumes no source, and an inspect their place on the disk.
+    return str(mount.get("Name") or mount.get("Source", ""))
 
 
 def _isolation(inspected: Json) -> Isolation:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from runnerkit.change.outdated import outdated
 from runnerkit.config.image_ref import brief
-from runnerkit.desired.state import ServiceName
+from runnerkit.desired.state import DIND, ServiceName
 from runnerkit.facts.daemon import ContainerFacts, DaemonUnavailable, unix_time
 from runnerkit.facts.host import find_container
 from runnerkit.health.model import Case, Finding, fail, ok, skip, warn
+from runnerkit.paths import DAEMON_FILE
 
 # Docker waits longer from restart to restart, at most a minute: a loop is young whenever seen.
 LOOP_RESTARTS, LOOP_SECONDS = 3, 90
@@ -61,6 +63,22 @@ def seconds_up(case: Case, container: ContainerFacts) -> float | None:
         return max(0.0, clock - unix_time(container.started_at))
     except ValueError:
         return None
+
+
+def restart_dind(case: Case) -> str:
+    """A hint that makes the runner's daemon start anew."""
+    return f"on the host: docker restart {case.desired.paths.project}-{DIND}-1 (ends its builds)"
+
+
+def reconfigure_dind(case: Case) -> str:
+    """A hint that makes it run as configured; `up` may have nothing to do where its file is right."""
+    found, wanted = case.facts.system.file(DAEMON_FILE), case.desired.file(DAEMON_FILE)
+    container = find_container(case.facts, DIND)
+    right = found is not None and found.sha256 == wanted.sha256
+    if right and container is not None:
+        if not outdated({DAEMON_FILE: wanted.sha256}, case.facts, container):
+            return restart_dind(case)
+    return f"runnerkit up {case.desired.host}"
 
 
 def ago(seconds: float) -> str:

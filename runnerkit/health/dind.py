@@ -6,7 +6,7 @@ from runnerkit.change.data_root import unfit
 from runnerkit.desired.state import DIND
 from runnerkit.facts.daemon import DaemonFacts, DaemonUnavailable
 from runnerkit.facts.host import find_container
-from runnerkit.health.containers import ago, container_finding, running, seconds_up
+from runnerkit.health.containers import ago, container_finding, restart_dind, running, seconds_up
 from runnerkit.health.model import Case, Finding, fail, ok, skip, unknown, warn
 
 DATA_ROOT = "/var/lib/docker"
@@ -80,8 +80,11 @@ def data_root(case: Case) -> Finding:
         return unknown("dind's view of it could not be read")
     if inside.data_seen != inside.data_there:
         there = "another directory" if inside.data_there else "nothing"
-        hint = f"on the host: docker restart {container.name}"
-        return fail("moved or deleted under the running daemon", f"{place} is {there} now", hint)
+        return fail(
+            "moved or deleted under the running daemon",
+            f"{place} is {there} now",
+            restart_dind(case),
+        )
     if kept := case.facts.system.data_kept:
         return ok(f"{place}; the former data is still in {kept}")
     return ok(place)

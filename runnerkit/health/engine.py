@@ -39,7 +39,7 @@ def compose(case: Case) -> Finding:
 
 
 def updates(case: Case) -> Finding:
-    """The images in use are those that their registries have now (--check-updates)."""
+    """The containers run the images that their registries have now (--check-updates)."""
     newest, outer = case.facts.newest, case.facts.outer
     if newest is None:
         return skip("asked only with --check-updates")
@@ -52,7 +52,8 @@ def updates(case: Case) -> Finding:
     old = [ref for ref, digest in newest.items() if digest and digest not in held]
     if old:
         hint = f"runnerkit upgrade {case.desired.host}"
-        return warn(f"newer images: {', '.join(old)}", f"{len(old)} of {len(newest)}", hint)
+        there = "; ".join(f"its registry has {brief(f'{ref}@{newest[ref]}')}" for ref in old)
+        return warn(f"newer images: {', '.join(old)}", there, hint)
     if silent:
         hint = "docker login on the host, if the registry wants one"
         return unknown("a registry does not say", ", ".join(silent), hint)

@@ -6,12 +6,12 @@ import json
 
 from runnerkit.cache.gc_lint import lint
 from runnerkit.cache.rules import THREE_SIZES, differences, rules_of
-from runnerkit.change.outdated import outdated
 from runnerkit.change.packages import version_tuple
-from runnerkit.desired.state import DIND, DesiredState
+from runnerkit.desired.state import DesiredState
 from runnerkit.facts.cache import GcRule
 from runnerkit.facts.daemon import DaemonUnavailable
-from runnerkit.facts.host import HostFacts, find_container
+from runnerkit.facts.host import HostFacts
+from runnerkit.health.containers import reconfigure_dind
 from runnerkit.health.model import Case, Finding, fail, ok, skip, unknown, warn
 from runnerkit.paths import DAEMON_FILE
 
@@ -46,8 +46,9 @@ def gc_policy(case: Case) -> Finding:
     if on_host and not differences(on_host, gc.rules):
         return warn("runs an earlier configuration", evidence, f"runnerkit up {host}")
     if on_host and not differences(on_host, _meant(case.desired, engine)):
-        hint = _restart(case)
-        return fail("runs other rules than those of its daemon.json", evidence, hint)
+        return fail(
+            "runs other rules than those of its daemon.json", evidence, reconfigure_dind(case)
+        )
     return fail("the engine runs other rules than configured", evidence, f"runnerkit up {host}")
 
 
@@ -57,8 +58,11 @@ def gc_errors(case: Case) -> Finding:
     if gc is None:
         return skip("not asked")
     if gc.errors:
-        hint = f"nothing limits the cache until it is mended: runnerkit up {case.desired.host}"
-        return fail("garbage collection fails", gc.errors[-1][:300], hint)
+        return fail(
+            "garbage collection fails: nothing limits the cache",
+            gc.errors[-1].partition(r"\n")[0][:300],
+            reconfigure_dind(case),
+        )
     return ok("no failed GC in dind's log")
 
 
@@ -67,14 +71,6 @@ CHECKS = (gc_policy, gc_errors)
 
 def _proof(host: str) -> str:
     return f"runnerkit cache verify {host} shows it by trial"
-
-
-def _restart(case: Case) -> str:
-    desired, container = case.desired, find_container(case.facts, DIND)
-    digests = {DAEMON_FILE: desired.file(DAEMON_FILE).sha256}
-    if container is not None and outdated(digests, case.facts, container):
-        return f"runnerkit up {desired.host} starts it anew"
-    return f"on the host: cd {desired.paths.directory} && docker compose restart dind"
 
 
 def _meant(desired: DesiredState, engine: tuple[int, ...]) -> tuple[GcRule, ...]:

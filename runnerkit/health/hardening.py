@@ -28,7 +28,7 @@ def isolation(case: Case) -> Finding:
     if found:
         evidence = "; ".join(str(item) for item in found)
         return fail(
-            f"{len(found)} holes in the walls of the containers",
+            "walled off less than it should be",
             evidence,
             f"runnerkit up {case.desired.host}",
         )
@@ -41,7 +41,7 @@ def hardening(case: Case) -> Finding:
     advice = len(case.desired.weaknesses) - len(risks)
     if risks:
         return warn(
-            f"{len(risks)} risks in the configuration",
+            "the configuration lets strangers in",
             "; ".join(str(item) for item in risks),
             risks[0].hint,
         )

@@ -12,7 +12,7 @@ from runnerkit.facts.daemon import DaemonFacts
 from runnerkit.facts.host import traits_of
 from runnerkit.facts.inside import InsideFacts, Way, place_of, registry_of
 from runnerkit.facts.names import NameAnswer, asked_name
-from runnerkit.health.containers import running
+from runnerkit.health.containers import reconfigure_dind, restart_dind, running
 from runnerkit.health.host import worst_of
 from runnerkit.health.model import Case, Finding, fail, ok, skip, unknown, warn
 
@@ -133,8 +133,8 @@ def mirror(case: Case) -> Finding:
         used = {url.rstrip("/") for url in inner.registry_mirrors}
         unused = [url for url in wanted if url.rstrip("/") not in used]
         if unused:
-            hint = f"on the host: docker restart {case.desired.paths.project}-dind-1"
-            return fail(f"{unused[0]} is not in use", f"in use: {', '.join(used) or 'none'}", hint)
+            evidence = f"in use: {', '.join(used) or 'none'}"
+            return fail(f"{unused[0]} is not in use", evidence, reconfigure_dind(case))
     if not _gets_out(inside):
         return skip("there is no way out of dind")
     return worst_of([_mirror(url, inside.way(place_of(url))) for url in wanted])
@@ -179,11 +179,7 @@ def firewall(case: Case) -> Finding:
         return unknown("dind's log could not be read")
     lines = [line for line in inside.dind_log if FIREWALL.search(line)]
     if lines:
-        return fail(
-            "the daemon cannot set up networks",
-            lines[-1],
-            f"on the host: docker restart {case.desired.paths.project}-dind-1 (ends its builds)",
-        )
+        return fail("the daemon cannot set up networks", lines[-1], restart_dind(case))
     return ok("no failures in the log")
 
 

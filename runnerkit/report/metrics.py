@@ -6,6 +6,7 @@ what is text. A value that is not known is left out, never zero.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,6 +26,7 @@ from runnerkit.health.model import Status
 Values = Iterable[tuple[tuple[str, ...], float]]
 
 CHECK_VALUES = {Status.OK: 0, Status.WARN: 1, Status.FAIL: 2, Status.UNKNOWN: 3}
+CONTAINER_STATES = ("created", "running", "paused", "restarting", "removing", "exited", "dead")
 STAGE_LABELS = ("io.drone.repo.slug", "io.drone.build.number", "io.drone.stage.number")
 
 
@@ -135,10 +137,12 @@ def _unix(text: str | None) -> float | None:
 
 
 def _inner_containers(look: Look) -> Values:
-    states: dict[str, int] = {}
-    for container in _inner(look.facts):
-        states[container.state] = states.get(container.state, 0) + 1
-    for state, count in sorted(states.items()):
+    if look.facts is None or not isinstance(look.facts.inner, DaemonFacts):
+        return
+    # None in a state is a value, too: a line that is missing now and then cannot be drawn.
+    states = Counter(dict.fromkeys(CONTAINER_STATES, 0))
+    states.update(container.state for container in look.facts.inner.containers)
+    for state, count in states.items():
         yield (state,), count
 
 

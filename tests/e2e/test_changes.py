@@ -161,6 +161,9 @@ def test_a_client_killed_while_it_drains_loses_no_build(alone: Kit, lab: Lab) ->
     first.kill()
     first.wait()
     assert "was interrupted at `drain the runner`" in alone("plan", HOST).stdout
+    [report] = json.loads(alone("status", HOST, "--json", expect=None).stdout)["hosts"]
+    [told] = [check for check in report["checks"] if check["id"] == "change"]
+    assert (told["status"], told["hint"]) == ("warn", f"runnerkit up {HOST}")
     again = started(alone, "up", HOST, "--yes", "--lock-wait", "1m")
     wait_for_step(lab, f'"pid": {again.pid}')
     open_gate(lab)

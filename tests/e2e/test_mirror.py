@@ -53,6 +53,25 @@ def test_the_mirror_is_part_of_the_stack(mirrored: Kit, lab: Lab) -> None:
     assert "mirror" in names.stdout.split()
 
 
+def ills(kit: Kit, host: str) -> dict[str, str]:
+    """The checks that are neither ok nor skipped, with their hints."""
+    [report] = json.loads(kit("status", host, "--json", expect=None).stdout)["hosts"]
+    return {c["id"]: c["hint"] for c in report["checks"] if c["status"] not in ("ok", "skip")}
+
+
+def test_a_mirror_that_stopped_is_told_where_it_is_and_where_it_is_used(
+    mirrored: Kit, lab: Lab
+) -> None:
+    lab.on("host1", "docker", "stop", "--time", "0", "runnerkit-main-mirror-1")
+    try:
+        assert ills(mirrored, "host1")["registry-mirror"] == "runnerkit up host1"
+        assert set(ills(mirrored, "host2")) == {"mirror"}
+    finally:
+        mirrored("up", "host1", "--yes")
+    assert ills(mirrored, "host1") == {}
+    assert ills(mirrored, "host2") == {}
+
+
 def blobs_of_image(lab: Lab) -> set[str]:
     """The digests of everything that a pull of the image fetches, without `sha256:`."""
     url = f"{lab.info['registry']}/v2/library/python/manifests/3.13-slim"

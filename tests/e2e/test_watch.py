@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import pty
 import re
@@ -17,11 +18,14 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
 
 from tests.e2e.kit import Kit, Lab, until
+from tests.e2e.prometheus import prometheus
+from tests.e2e.tls import certificate, tls_server
 
 pytestmark = pytest.mark.lab
 
@@ -164,10 +168,12 @@ def test_four_hosts_are_told_whatever_becomes_of_a_dead_fifth(
     assert brief[0] == "dead   unreachable"
 
 
-def test_an_exporter_answers_many_scrapes_with_one_look(fleet: Kit, lab: Lab) -> None:
+@contextmanager
+def exporting(kit: Kit, *hosts: str, **env: str) -> Iterator[str]:
+    """An exporter on a free port; gives its URL."""
     exporter = subprocess.Popen(
-        [*COMMAND, "metrics", "--listen", "0"],
-        env=os.environ | {"RUNNERKIT_CONFIG": str(fleet.config)},
+        [*COMMAND, "metrics", "--listen", "0", *hosts],
+        env=os.environ | {"RUNNERKIT_CONFIG": str(kit.config)} | env,
         stderr=subprocess.PIPE,
         stdin=subprocess.DEVNULL,
         text=True,
@@ -176,22 +182,54 @@ def test_an_exporter_answers_many_scrapes_with_one_look(fleet: Kit, lab: Lab) ->
     try:
         said = exporter.stderr.readline()
         [url] = re.findall(r"http://127\.0\.0\.1:\d+/metrics", said)
-
-        def scrape(_: int) -> str:
-            with urllib.request.urlopen(url, timeout=120) as answer:
-                assert answer.headers["Content-Type"].startswith("text/plain")
-                return str(answer.read().decode())
-
-        assert scrape(0).count("runnerkit_host_up{") == 3
-        held = connections(lab, "host1")
-        with ThreadPoolExecutor(4) as pool:
-            for text in pool.map(scrape, range(4)):
-                assert text.count('runnerkit_server_up{host="host') == 3
-                assert "runnerkit_check_status" in text
-        assert connections(lab, "host1") == held
+        yield url
     finally:
         exporter.send_signal(signal.SIGINT)
         assert exporter.wait(60) == 0
+
+
+def scraped(url: str) -> str:
+    with urllib.request.urlopen(url, timeout=120) as answer:
+        assert answer.headers["Content-Type"].startswith("text/plain")
+        return str(answer.read().decode())
+
+
+def test_an_exporter_answers_many_scrapes_with_one_look(fleet: Kit, lab: Lab) -> None:
+    with exporting(fleet) as url:
+        assert scraped(url).count("runnerkit_host_up{") == 3
+        held = connections(lab, "host1")
+        with ThreadPoolExecutor(4) as pool:
+            for text in pool.map(scraped, [url] * 4):
+                assert text.count('runnerkit_server_up{host="host') == 3
+                assert "runnerkit_check_status" in text
+        assert connections(lab, "host1") == held
+
+
+def test_prometheus_has_data_for_every_panel_of_the_dashboard(
+    fleet: Kit, lab: Lab, tmp_path: Path
+) -> None:
+    """The server speaks TLS, so that there is a certificate, and is not the one in force."""
+    dashboard = json.loads(fleet("metrics", "--dashboard").stdout)
+    address = str(urlsplit(lab.info["server"]["url"]).hostname)
+    made = certificate(tmp_path, address, 90)
+    with tls_server(address, made, 0) as server:
+        config = tmp_path / "runnerkit.yml"
+        content = yaml.safe_load(fleet.config.read_text())
+        config.write_text(yaml.safe_dump(content | {"server": server}))
+        with (
+            exporting(Kit(config), "host1", SSL_CERT_FILE=str(made.authority)) as url,
+            prometheus(tmp_path, url) as found,
+        ):
+            linted = subprocess.run(
+                ["promtool", "check", "metrics"],
+                input=scraped(url), capture_output=True, text=True, check=False,
+            )  # fmt: skip
+            assert (linted.returncode, linted.stdout + linted.stderr) == (0, "")
+            for panel in dashboard["panels"]:
+                for target in panel["targets"]:
+                    asked = target["expr"].replace("$host", "(host1)").replace("$__range", "1h")
+                    until(lambda asked=asked: bool(found.query(asked)), 60, asked)  # type: ignore[misc]
+            assert found.label_values("runnerkit_host_up", "host") == ["host1"]
 
 
 def test_a_picture_and_a_textfile_are_written(fleet: Kit, tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ TOOLS = {
     "mkfs.ext4": "e2fsprogs",
     "gpg": "gpg",
     "npm": "npm",
+    "prometheus": "prometheus",
 }
 CA_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
 # Older machines' keyrings do not know the youngest suites' keys under their own names; apt's own

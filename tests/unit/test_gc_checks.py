@@ -81,7 +81,7 @@ def test_rules_that_are_not_those_of_the_file_fail(desired: DesiredState) -> Non
     found = judged(desired, GcFacts(meant(desired)[:-1]))
     assert found.status is Status.FAIL
     assert "rule 9 is missing" in found.evidence
-    assert "restart dind" in found.hint
+    assert found.hint.endswith("docker restart runnerkit-main-dind-1 (ends its builds)")
 
 
 def test_gc_that_is_off_fails(desired: DesiredState) -> None:
@@ -111,7 +111,12 @@ def test_a_trap_fails_even_when_the_daemon_is_dead_of_it(desired: DesiredState) 
 
 
 def test_a_failed_gc_in_the_log_fails(desired: DesiredState) -> None:
-    line = 'level=error msg="gc error: unsupported operator"'
-    facts = replace(converged(desired), gc=GcFacts(meant(desired), errors=(line,)))
+    line = 'level=error msg="gc error: unsupported operator'
+    facts = replace(
+        converged(desired), gc=GcFacts(meant(desired), errors=(rf'{line}\ngithub.com/moby"',))
+    )
     found = gc_errors(Case(desired, facts))
     assert (found.status, found.evidence) == (Status.FAIL, line)
+    assert "docker restart" in found.hint
+    other = replace(facts, system=replace(facts.system, files=()))
+    assert gc_errors(Case(desired, other)).hint == "runnerkit up forge"

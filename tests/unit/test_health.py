@@ -115,6 +115,16 @@ def disk(available: int = 80 * GIB, inodes_available: int = 900_000, kind: str =
     return system(data_disk=full)
 
 
+def pulled(image_id: str) -> Step:
+    """The newest image of dind is on the host; its containers run sha256:1."""
+
+    def step(facts: HostFacts) -> HostFacts:
+        there = outer(images={"docker@sha256:new": image_id})(facts)
+        return replace(there, newest={"docker:28-dind": "sha256:new"})
+
+    return step
+
+
 ANSWERED = Span(NOW, NOW + 0.5)
 OLD = str(NOW - 7200)
 SILENT = Way("drone.example.com", 443, "no answer within 5 s")
@@ -152,6 +162,7 @@ FAULTS: list[tuple[str, Status, Step, str]] = [
         lambda facts: replace(facts, newest={"docker:28-dind": "sha256:new"}),
         "runnerkit upgrade forge",
     ),
+    ("updates", Status.WARN, pulled("sha256:2"), "runnerkit upgrade forge"),
     (
         "updates", Status.UNKNOWN,
         lambda facts: replace(facts, newest={"docker:28-dind": None}), "docker login",
@@ -302,6 +313,10 @@ def test_a_fault_turns_its_own_check_red_and_no_other(
     if status in (Status.WARN, Status.FAIL):
         assert finding.evidence
         assert finding.hint
+
+
+def test_the_newest_image_is_one_that_runs(tmp_path: Path, well: HostFacts) -> None:
+    assert bad(tmp_path, pulled("sha256:1")(well)) == {}
 
 
 def test_every_check_has_a_fault() -> None:

@@ -106,6 +106,24 @@ def test_a_stopped_service_is_started(service: str, tmp_path: Path) -> None:
     assert f"{service} is exited" in plan.actions[-1].reason
 
 
+@pytest.mark.parametrize("service", [DIND, RUNNER, JANITOR])
+def test_a_container_that_somebody_made_with_fewer_walls_is_made_anew(
+    service: str, tmp_path: Path
+) -> None:
+    desired = desired_for(tmp_path)
+    facts = converged(desired)
+    assert isinstance(facts.outer, DaemonFacts)
+    containers = tuple(
+        replace(item, isolation=replace(item.isolation, publishes=True))
+        if item.service == service and item.isolation
+        else item
+        for item in facts.outer.containers
+    )
+    plan = diff(desired, replace(facts, outer=replace(facts.outer, containers=containers)))
+    assert plan.actions[-1].reason == f"{service} is walled off less than it should be"
+    assert (Drain in map(type, plan.actions)) == (service != JANITOR)
+
+
 def test_a_draining_runner_is_taken_back_into_service(tmp_path: Path) -> None:
     desired = desired_for(tmp_path)
     facts = converged(desired)
