@@ -6,13 +6,21 @@ every user sees the recent builds of their own repositories.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from runnerkit.errors import ConfigError, RunnerkitError
-from runnerkit.facts.queue import Queue, Stage, parse_build, parse_stage, unfinished
+from runnerkit.facts.queue import (
+    Build,
+    Queue,
+    Stage,
+    parse_build,
+    parse_stage,
+    refused,
+    unfinished,
+)
 from runnerkit.secret import Secret
 
 if TYPE_CHECKING:
@@ -39,10 +47,15 @@ def fetch_queue(account: Account) -> Queue:
     with _Server(account) as server:
         user = server.get("/api/user")
         login = str(user.get("login") or "") if isinstance(user, Mapping) else ""
+        recent: tuple[Build, ...] = server.read(
+            "/api/user/builds",
+            lambda rows: tuple(parse_build(row) for row in rows or [] if row.get("build")),
+        )
         try:
-            return _queue_of_all(server, login)
+            queue = _queue_of_all(server, login)
         except _ForbiddenError:
-            return _queue_of_user(server, login)
+            queue = _queue_of_user(server, login, recent)
+        return replace(queue, refused=refused(recent))
 
 
 def _queue_of_all(server: _Server, login: str) -> Queue:
@@ -53,16 +66,9 @@ def _queue_of_all(server: _Server, login: str) -> Queue:
     return Queue(stages, {build.id: build for build in builds}, login, whole=True)
 
 
-def _queue_of_user(server: _Server, login: str) -> Queue:
-    """From the user's repositories, each with its latest build."""
-    builds = server.read(
-        "/api/user/builds",
-        lambda rows: tuple(
-            parse_build(row)
-            for row in rows or []
-            if (row.get("build") or {}).get("status") in {"pending", "running"}
-        ),
-    )
+def _queue_of_user(server: _Server, login: str, recent: Iterable[Build]) -> Queue:
+    """From the recent builds of the user's repositories."""
+    builds = [build for build in recent if build.under_way]
     stages: list[Stage] = []
     for build in builds:
         stages += server.read(

@@ -47,7 +47,9 @@ def metrics(
 ) -> None:
     """Print what status sees as Prometheus metrics; a host that is down is a value, no error."""
     if sum((textfile is not None, listen is not None, dashboard)) > 1:
-        raise ConfigError("--textfile, --listen and --dashboard exclude each other")
+        raise ConfigError(
+            "--textfile, --listen and --dashboard cannot be combined", hint="choose one"
+        )
     if dashboard:
         from runnerkit.report.metrics import dashboard_json
 

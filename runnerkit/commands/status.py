@@ -66,7 +66,11 @@ def status(
     Exit code 4: a host is not well; 5: one does not answer. With --watch that of the last look.
     """
     _only_one({"--json": as_json, "--brief": brief, "--verbose": verbose, "--watch": watch})
-    _only_one({"--queue": queue, "--brief": brief, "--watch": watch, "--svg": svg is not None})
+    # Nothing is dropped silently: these are of no use to a screen that stays, or to a queue.
+    for name, given in (("--queue", queue), ("--watch", watch)):
+        for other, also in (("--check-updates", check_updates), ("--svg", svg is not None)):
+            _only_one({name: given, other: also})
+    _only_one({"--queue": queue, "--brief": brief, "--verbose": verbose, "--watch": watch})
     pause = seconds(every, "--every")
     if pause is not None and not (watch and pause):
         raise ConfigError("--every is for --watch, and at least 1s", hint="e.g. -w --every 10s")

@@ -11,7 +11,9 @@ from typing import Any
 
 Json = Mapping[str, Any]
 
-PENDING, RUNNING = "pending", "running"
+PENDING, RUNNING, ERROR = "pending", "running", "error"
+# The server looks at the pipelines before it queues them, and ends the build right there.
+_UNTRUSTED = "untrusted repositories cannot"
 
 
 @dataclass(frozen=True)
@@ -47,23 +49,34 @@ class Stage:
 
 @dataclass(frozen=True)
 class Build:
-    """A build, and what its repository may do."""
+    """A build, and what its repository may do. `error` is why it never began, "" if it did."""
 
     id: int
     number: int
     repo: str
     event: str
     trusted: bool
+    status: str = PENDING
+    error: str = ""
+
+    @property
+    def under_way(self) -> bool:
+        """Whether it waits or runs."""
+        return self.status in {PENDING, RUNNING}
 
 
 @dataclass(frozen=True)
 class Queue:
-    """Stages that wait or run. `whole` is False when the token shows only its owner's builds."""
+    """Stages that wait or run. `whole` is False when the token shows only its owner's builds.
+
+    `refused` are builds of the owner's repositories that were never queued.
+    """
 
     stages: tuple[Stage, ...]
     builds: Mapping[int, Build]
     login: str
     whole: bool
+    refused: tuple[Build, ...] = ()
 
     @property
     def waiting(self) -> tuple[Stage, ...]:
@@ -106,6 +119,25 @@ def parse_build(repo: Json) -> Build:
         repo=str(repo["slug"]),
         event=str(build.get("event") or ""),
         trusted=bool(repo.get("trusted")),
+        status=str(build.get("status") or ""),
+        error=str(build.get("error") or ""),
+    )
+
+
+def refused(recent: Iterable[Build]) -> tuple[Build, ...]:
+    """The latest builds of their repositories that the server ended for want of trust.
+
+    It reads the pipelines as soon as they are pushed: a host volume, a privileged step or the like
+    in a repository that is not trusted is a build in error, never one that waits
+    (drone v2.24.0, trigger/trigger.go).
+    """
+    latest: dict[str, Build] = {}
+    for build in sorted(recent, key=lambda build: build.number):
+        latest[build.repo] = build
+    return tuple(
+        build
+        for build in latest.values()
+        if build.status == ERROR and not build.trusted and _UNTRUSTED in build.error
     )
 
 

@@ -30,7 +30,7 @@ def container_finding(case: Case, service: ServiceName, last_words: str = "") ->
     age, restarts = seconds_up(case, container), container.restarts or 0
     image = brief(container.image)
     evidence = f"{container.state}, {container.health or 'no health check'}, {image}"
-    again = f"restarted {restarts} times" + (f": {last_words}" if last_words else "")
+    again = f"restarts: {restarts}" + (f"; it said last: {last_words}" if last_words else "")
     if container.state == "restarting":
         return fail("keeps restarting", again, logs)
     if container.state != "running":
@@ -71,14 +71,17 @@ def restart_dind(case: Case) -> str:
 
 
 def reconfigure_dind(case: Case) -> str:
-    """A hint that makes it run as configured; `up` may have nothing to do where its file is right."""
-    found, wanted = case.facts.system.file(DAEMON_FILE), case.desired.file(DAEMON_FILE)
+    """A hint that makes it run as configured: `up`, unless that would see nothing to do."""
+    found, wanted = case.facts.system.file(DAEMON_FILE), case.desired.file(DAEMON_FILE).sha256
     container = find_container(case.facts, DIND)
-    right = found is not None and found.sha256 == wanted.sha256
-    if right and container is not None:
-        if not outdated({DAEMON_FILE: wanted.sha256}, case.facts, container):
-            return restart_dind(case)
-    return f"runnerkit up {case.desired.host}"
+    if (
+        found is None
+        or container is None
+        or found.sha256 != wanted
+        or outdated({DAEMON_FILE: wanted}, case.facts, container)
+    ):
+        return f"runnerkit up {case.desired.host}"
+    return restart_dind(case)
 
 
 def ago(seconds: float) -> str:

@@ -52,7 +52,7 @@ def platform(case: Case) -> Finding:
                 return fail(
                     f"{item.image} is made for {item.arch}: it is emulated, or does not run",
                     evidence,
-                    f"docker rmi {item.image} on the host, then runnerkit up {case.desired.host}",
+                    f"runnerkit upgrade {case.desired.host} pulls the one for {arch}",
                 )
     return ok(evidence)
 
@@ -91,7 +91,9 @@ def disk_space(case: Case) -> Finding:
         evidence = (
             f"{format_bytes(disk.available)} of {format_bytes(disk.total)} left on {disk.mount}"
         )
-        hint = f"runnerkit docker {case.desired.host} -- system df; du -xh {disk.mount} | sort -h"
+        hint = f"on the host: du -xh {disk.mount} | sort -h | tail"
+        if disk == case.facts.system.data_disk:
+            hint = f"runnerkit docker {case.desired.host} -- system df; {hint}"
         if disk.available < least:
             found.append(
                 fail(f"{disk.mount} is full", f"{evidence}; limit {format_bytes(least)}", hint)
@@ -162,7 +164,7 @@ def files(case: Case) -> Finding:
     system = case.facts.system
     if system.directory_mode is None:
         return skip("not set up")
-    hint = f"runnerkit plan {case.desired.host} shows the difference, runnerkit up undoes it"
+    hint = f"runnerkit plan {case.desired.host}, then runnerkit up {case.desired.host}"
     manifest = read_manifest(system.file(MANIFEST))
     if manifest is None:
         return fail("manifest.json is missing or damaged", str(case.desired.paths.directory), hint)

@@ -69,7 +69,6 @@ class Verdict:
     build: Build | None
     held: str
     answers: tuple[Answer, ...]
-    note: str = ""
 
     @property
     def hint(self) -> str:
@@ -106,8 +105,13 @@ def explain(queue: Queue, offers: Iterable[Offer]) -> tuple[Verdict, ...]:
     for stage in queue.waiting:
         build = queue.builds.get(stage.build_id)
         answers = tuple(answer(stage, build, offer, queue) for offer in hosts)
-        verdicts.append(Verdict(stage, build, _held(stage, queue), answers, _note(build)))
+        verdicts.append(Verdict(stage, build, _held(stage, queue), answers))
     return tuple(verdicts)
+
+
+def trust_hint(build: Build) -> str:
+    """What helps a build that was refused for want of trust."""
+    return f"runnerkit pipeline trust {build.repo}, then restart the build"
 
 
 def answer(stage: Stage, build: Build | None, offer: Offer, queue: Queue) -> Answer:
@@ -195,12 +199,6 @@ def _held(stage: Stage, queue: Queue) -> str:
     if stage.throttle and earlier >= stage.throttle:
         return f"its repository's throttle of {stage.throttle} is reached: {earlier} go first"
     return ""
-
-
-def _note(build: Build | None) -> str:
-    if build is None or build.trusted:
-        return ""
-    return f"{build.repo} is not trusted in Drone: with a host volume it ends in an error"
 
 
 def _trouble(report: HealthReport) -> str:

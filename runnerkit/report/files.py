@@ -49,7 +49,10 @@ def write_text(path: Path, text: str) -> None:
                 new.unlink(missing_ok=True)
                 raise
     except OSError as error:
-        raise RunnerkitError(f"{path} cannot be written: {error.strerror}") from None
+        raise RunnerkitError(
+            f"{path} cannot be written: {error.strerror}",
+            hint="name a file in a directory that is there and may be written to",
+        ) from None
 
 
 def write_texts(files: Mapping[str, str], out: Path) -> None:

@@ -9,8 +9,8 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from runnerkit.facts.queue import RUNNING, Queue
-from runnerkit.health.pending import Step, Verdict
+from runnerkit.facts.queue import RUNNING, Build, Queue
+from runnerkit.health.pending import Step, Verdict, trust_hint
 from runnerkit.units import Duration
 
 _MARKS = {Step.BUSY: ("…", "yellow"), Step.REFUSED: ("!", "yellow"), Step.FREE: ("✓", "green")}
@@ -24,12 +24,26 @@ def queue_text(server: str, queue: Queue, verdicts: Iterable[Verdict], now: floa
     title.append(f"{len(found)} waiting, {running} running", style="bold yellow" if found else "")
     lines: list[Any] = [title]
     if not queue.whole:
-        note = f"{queue.login} is no system admin there: only the latest builds of its own"
-        lines.append(Text(f" {note} repositories are shown", style="yellow"))
+        note = f"{queue.login} is no system admin there: only builds of its own repositories"
+        lines.append(Text(f" {note} are shown", style="yellow"))
+    for build in queue.refused:
+        lines += _refused(build)
     for verdict in found:
         lines.append(_stage_line(verdict, now))
         lines.append(_answers(verdict))
     return Group(*lines)
+
+
+def _refused(build: Build) -> tuple[Text, Table]:
+    line = Text.assemble(" ", (f"{build.repo} #{build.number}", "bold"), "  never queued")
+    if build.event:
+        line.append(f"  {build.event}", style="dim")
+    table = Table.grid(padding=(0, 1))
+    table.add_column(min_width=3)
+    table.add_column(overflow="fold")
+    table.add_row(Text("  ✗", style="red"), build.error)
+    table.add_row("", Text(f"hint: {trust_hint(build)}", style="cyan"))
+    return line, table
 
 
 def _stage_line(verdict: Verdict, now: float) -> Text:
@@ -56,8 +70,6 @@ def _answers(verdict: Verdict) -> Table:
         table.add_row(Text(f"  {mark}", style=style), answer.host, answer.reason)
     if verdict.hint:
         table.add_row("", "", Text(f"hint: {verdict.hint}", style="cyan"))
-    if verdict.note:
-        table.add_row("", "", Text(verdict.note, style="dim"))
     return table
 
 
@@ -69,6 +81,15 @@ def queue_json(server: str, queue: Queue, verdicts: Iterable[Verdict]) -> Mappin
         "whole": queue.whole,
         "running": sum(1 for stage in queue.stages if stage.status == RUNNING),
         "waiting": [_verdict_json(verdict) for verdict in verdicts],
+        "refused": [
+            {
+                "repo": build.repo,
+                "build": build.number,
+                "error": build.error,
+                "hint": trust_hint(build),
+            }
+            for build in queue.refused
+        ],
     }
 
 
@@ -90,5 +111,4 @@ def _verdict_json(verdict: Verdict) -> Mapping[str, Any]:
             for answer in verdict.answers
         ],
         "hint": verdict.hint,
-        "note": verdict.note,
     }

@@ -253,7 +253,7 @@ FAULTS = (
         "gc-rules-that-fail",
         {"gc-policy": "fail", "gc-errors": "fail"},
         "docker restart runnerkit-main-dind-1",
-        # The daemon has read what is not in its file any more.
+        # The daemon has read what its file, by its content and by its time, never held.
         "cd $stack && cp -p daemon.json /tmp/good && sed -i 's/type=regular/type==regular/' "
         "daemon.json && docker restart --time 20 $dind && "
         "until inner version; do :; done && cp -p /tmp/good daemon.json",

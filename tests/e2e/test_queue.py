@@ -118,7 +118,6 @@ def test_what_a_runner_refuses_is_no_waiting(one: Kit, lab: Lab) -> None:
         with waiting(lab, STEPS, event="push"):
             free = asked(one)
             assert (free["step"], "paused" in free["hint"]) == ("free", True)
-            assert "not trusted" in free["stage"]["note"]
             for limit, words in (
                 ({"repos": ["other/*"]}, "octo/app matches none of other/*"),
                 ({"events": ["tag"]}, "the event push is none of tag"),
@@ -134,6 +133,19 @@ def test_what_a_runner_refuses_is_no_waiting(one: Kit, lab: Lab) -> None:
     finally:
         one.config.write_text(before)
         lab.call("server", "POST", "/api/queue?access_token=lab-token-of-the-admin")
+
+
+def test_a_host_volume_of_an_untrusted_repository_is_never_queued(one: Kit, lab: Lab) -> None:
+    volume = {"name": "socket", "host": {"path": "/var/run/docker.sock"}}
+    with waiting(lab, STEPS | {"volumes": [volume]}):
+        text = one("status", "--queue").stdout
+        assert "0 waiting, 0 running" in text
+        assert "untrusted repositories cannot mount host volumes" in text
+        assert "hint: runnerkit pipeline trust octo/app" in text
+        one("pipeline", "trust", "octo/app")
+        assert "octo/app" not in one("status", "--queue").stdout
+    patch = json.dumps({"trusted": False})
+    lab.call("server", "PATCH", "/api/repos/octo/app?access_token=lab-token-of-the-admin", patch)
 
 
 def test_tokens_are_told_apart_and_never_shown(one: Kit, lab: Lab) -> None:

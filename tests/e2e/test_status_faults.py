@@ -187,8 +187,13 @@ def test_a_cache_above_its_ceiling_is_told(patient: Patient) -> None:
             {"drift": "warn", "hardening": "warn"},
             "set runner.limit.repos",
         ),
+        (
+            {"registry": {"cache": "127.0.0.1:1/layers"}},
+            {"drift": "warn", "layer-cache": "warn"},
+            "take registry.cache out",
+        ),
     ],
-    ids=["drift", "selection", "hardening"],
+    ids=["drift", "selection", "hardening", "layer-cache"],
 )
 def test_what_the_configuration_alone_decides(
     change: dict[str, Any], expected: dict[str, str], hint: str, patient: Patient

@@ -199,7 +199,7 @@ def _parser() -> argparse.ArgumentParser:
     submit.add_argument("--timeout", type=float, default=1800, metavar="SECONDS")
 
     server = command("server", _server, "call the Drone server's lab API")
-    server.add_argument("method", choices=["GET", "POST", "PUT", "DELETE"])
+    server.add_argument("method", choices=["GET", "POST", "PUT", "PATCH", "DELETE"])
     server.add_argument("path")
     server.add_argument("body", nargs="?", help="JSON")
     prune = command("prune", _prune, "remove from the cache what nothing needs any more")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.lab.shell import LabError, run, say
 
-# What the lab calls, and the Debian package that has it.
+# What the lab and the tests on it call, and the Debian package that has it.
 TOOLS = {
     "mmdebstrap": "mmdebstrap",
     "docker-registry": "docker-registry",

@@ -249,9 +249,11 @@ def test_completion_offers_the_commands(tmp_path: Path) -> None:
     [
         (("status", "--json", "--brief"), "--json and --brief"),
         (("status", "--watch", "--queue"), "--queue and --watch"),
+        (("status", "--watch", "--check-updates"), "--watch and --check-updates"),
+        (("status", "--queue", "--verbose"), "--queue and --verbose"),
         (("status", "--every", "5s"), "--watch"),
         (("status", "--watch", "--every", "soon"), "--every"),
-        (("metrics", "--textfile", "x", "--listen", "9"), "exclude"),
+        (("metrics", "--textfile", "x", "--listen", "9"), "cannot be combined"),
         (("metrics", "--listen", "everywhere"), "no such port"),
         (("status", "--queue"), "no API token is configured"),
     ],

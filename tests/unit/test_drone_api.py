@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 
 from runnerkit.collect.drone_api import Account, Trust, fetch_queue, set_trusted
 from runnerkit.errors import ConfigError, RunnerkitError
+from runnerkit.facts.queue import Build, refused
 from runnerkit.secret import Secret
 from tests.lab.drone.server import DroneServer
 
@@ -58,6 +60,29 @@ def test_a_waiting_stage_is_read_with_its_build(
     found = queue.builds[build]
     assert (found.repo, found.number, found.event, found.trusted) == ("octo/app", 1, "tag", False)
     assert (queue.login, queue.whole) == ("root" if whole else "me", whole)
+
+
+@pytest.mark.parametrize("token", ["root", "me"])
+def test_a_build_that_was_never_queued_is_told_until_its_repository_is_trusted(
+    token: str, drone: DroneServer
+) -> None:
+    text = "kind: pipeline\nvolumes: [{name: v, host: {path: /srv}}]\nsteps: [{name: a, image: b}]"
+    repo = {"namespace": "octo", "name": "app", "clone_url": "http://git/x"}
+    drone.store.create_build({"repo": repo, "config": text})
+    queue = fetch_queue(account(drone.url, token))
+    assert (queue.waiting, queue.builds) == ((), {})
+    [build] = queue.refused
+    assert (build.repo, build.number) == ("octo/app", 1)
+    assert build.error == "linter: untrusted repositories cannot mount host volumes"
+    drone.store.patch_repo("octo/app", {"trusted": True}, admin=True)
+    assert fetch_queue(account(drone.url, token)).refused == ()
+
+
+def test_a_later_build_that_was_queued_is_the_one_that_counts() -> None:
+    never = Build(1, 1, "octo/app", "push", False, "error", "untrusted repositories cannot x")
+    assert refused([never]) == (never,)
+    assert refused([replace(never, number=2, status="pending", error=""), never]) == ()
+    assert refused([replace(never, error="yaml: line 3")]) == ()
 
 
 @pytest.mark.parametrize("token", ["root", "me"])

@@ -426,8 +426,8 @@ def test_a_service_runs_beside_the_steps_and_passes(lab: Lab) -> None:
         (
             {"trusted": False},
             {},
-            "volumes: [{name: v, host: {path: /srv}}]\nsteps: [{name: a, image: b}]",
-            "linter: untrusted repositories cannot mount host volumes",
+            "steps: [{name: a, image: b, shm_size: 1mb}]",
+            "linter: untrusted repositories cannot configure shm_size",
         ),
         (
             {},

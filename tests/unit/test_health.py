@@ -134,7 +134,7 @@ REFUSED = Way("mirror.lan", 5000, "Connection refused", refused=True)
 FAULTS: list[tuple[str, Status, Step, str]] = [
     ("root", Status.FAIL, system(uid=1000), "hosts.forge.sudo: true"),
     ("platform", Status.FAIL, system(arch="riscv64"), "x86_64"),
-    ("platform", Status.FAIL, container("dind", arch="arm64"), "docker rmi docker:28-dind"),
+    ("platform", Status.FAIL, container("dind", arch="arm64"), "runnerkit upgrade forge"),
     ("clock", Status.WARN, system(clock=NOW - 60), "timedatectl"),
     ("clock", Status.FAIL, system(clock=NOW + 900), "timedatectl"),
     ("clock", Status.UNKNOWN, system(clock=None), ""),

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 from runnerkit.health.judge import CHECKS
 from runnerkit.health.model import check_id
-from tests.e2e import test_changes, test_mirror, test_status_faults, test_watch
+from tests.e2e import test_changes, test_images, test_mirror, test_status_faults, test_watch
 from tests.e2e.faults import FAULTS
 
 # Those that need more than a line of shell.
@@ -17,6 +17,8 @@ OTHERS: Mapping[str, Callable[..., None]] = {
     "change": test_changes.test_a_client_killed_while_it_drains_loses_no_build,
     "drift": test_status_faults.test_what_the_configuration_alone_decides,
     "hardening": test_status_faults.test_what_the_configuration_alone_decides,
+    "layer-cache": test_status_faults.test_what_the_configuration_alone_decides,
+    "pins": test_images.test_a_pinned_image_stays_until_upgrade_moves_it_and_rollback_returns,
     "polling": test_status_faults.test_a_runner_that_gets_no_work_is_told_by_its_own_log,
     "reachable": test_watch.test_four_hosts_are_told_whatever_becomes_of_a_dead_fifth,
     "registry-mirror": (
@@ -38,5 +40,5 @@ def test_every_check_is_broken_on_a_host_of_the_lab() -> None:
 
 def test_the_tests_that_are_named_ask_for_their_check() -> None:
     for check, test in OTHERS.items():
-        word = "unreachable" if check == "reachable" else f'"{check}"'
+        word = {"reachable": "unreachable", "pins": "pins_check"}.get(check, f'"{check}"')
         assert word in inspect.getsource(test), check

@@ -155,13 +155,12 @@ def test_each_reason_has_its_hint(
     assert hint in found.hint
 
 
-def test_trust_is_a_limit_where_it_is_asked_for_and_a_note_elsewhere() -> None:
+def test_trust_is_a_limit_only_where_it_is_asked_for() -> None:
     queue = Queue((STAGE,), {7: replace(BUILD, trusted=False)}, "root", whole=True)
     [strict] = explain(queue, [replace(FORGE, limit=LimitSettings(trusted=True))])
     assert strict.answers[0].step is Step.REFUSED
     [lax] = explain(queue, [FORGE])
     assert lax.answers[0].step is Step.FREE
-    assert "octo/app is not trusted in Drone: with a host volume" in lax.note
 
 
 def test_the_hint_is_that_of_the_host_that_is_nearest() -> None:

@@ -175,16 +175,20 @@ def test_a_pipe_gets_a_line_for_each_change() -> None:
 
 def test_a_queue_is_told_build_by_build() -> None:
     untrusted = Build(7, 12, "octo/app", "push", trusted=False)
-    queue = Queue((STAGE,), {7: untrusted}, "me", whole=False)
+    error = "linter: untrusted repositories cannot mount host volumes"
+    never = Build(6, 3, "octo/web", "push", trusted=False, status="error", error=error)
+    queue = Queue((STAGE,), {7: untrusted}, "me", whole=False, refused=(never,))
     verdicts = explain(queue, [FORGE])
     lines = [line.rstrip() for line in drawn(queue_text("http://drone", queue, verdicts, 1420))]
-    assert lines[:4] == [
+    assert lines[:6] == [
         "http://drone  1 waiting, 0 running",
-        " me is no system admin there: only the latest builds of its own repositories are",
-        "shown",
+        " me is no system admin there: only builds of its own repositories are shown",
+        " octo/web #3  never queued  push",
+        f"  ✗ {error}",
+        "    hint: runnerkit pipeline trust octo/web, then restart the build",
         " octo/app #12  default  push  for 7m",
     ]
     assert "  ✓ forge is free and would take it" in lines
     told = json.loads(json.dumps(queue_json("http://drone", queue, verdicts)))
     assert told["waiting"][0]["hosts"][0]["step"] == "free"
-    assert "not trusted" in told["waiting"][0]["note"]
+    assert told["refused"][0]["error"] == error

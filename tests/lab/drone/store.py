@@ -26,6 +26,7 @@ WAITING, PENDING, RUNNING = "waiting_on_dependencies", "pending", "running"
 SUCCESS, FAILURE, ERROR, KILLED, SKIPPED = "success", "failure", "error", "killed", "skipped"
 DONE = frozenset({SUCCESS, FAILURE, ERROR, KILLED, SKIPPED})
 FAILED = frozenset({FAILURE, ERROR, KILLED})
+UNTRUSTED = "linter: untrusted repositories cannot mount host volumes"
 
 # A poller that got a stage and never accepted it must not keep it. Upstream offers it again at
 # the next turn of the queue, within a minute; tests should not have to wait for that.
@@ -82,7 +83,8 @@ class Store:
         """A new build with one stage per Docker pipeline of the configuration.
 
         Triggers are not evaluated, apart from `trigger.status` for dependent stages. A broken
-        configuration makes a build in status `error`, as upstream.
+        configuration makes a build in status `error`, as upstream, and so does a host volume in
+        a repository that is not trusted (S trigger/trigger.go, linter.Manifest).
         """
         with self.changed:
             repo = self.put_repo(_required(payload, "repo"))
@@ -92,6 +94,9 @@ class Store:
                 pipelines = list(_docker_pipelines(str(_required(payload, "config"))))
             except yaml.YAMLError as problem:
                 build.update(status=ERROR, error=f"yaml: {problem}", finished=self._now())
+                pipelines = []
+            if not repo["trusted"] and any(map(_has_host_volume, pipelines)):
+                build.update(status=ERROR, error=UNTRUSTED, finished=self._now())
                 pipelines = []
             for number, pipeline in enumerate(pipelines, 1):
                 build["stages"].append(self._new_stage(build, number, pipeline))
@@ -554,6 +559,10 @@ def _docker_pipelines(text: str) -> Iterator[JSON]:
             and document.get("type", "docker") == "docker"
         ):
             yield document
+
+
+def _has_host_volume(pipeline: JSON) -> bool:
+    return any("host" in volume for volume in pipeline.get("volumes") or ())
 
 
 def _fits(stage: JSON, wanted: JSON) -> bool:
