@@ -32,6 +32,10 @@ export DOCKER_BUILDKIT=1
 printf 'FROM golang:1.24\\nRUN head -c %sM /dev/urandom >/layer # %s\\n' "$2" "$(date +%s%N)" |
     docker -H "unix://$1" build --quiet - >/dev/null
 """
+# Arguments: socket, a source file.
+OTHER_SOURCE = """
+seq 1000 | tr -dc '\\n' >>"$2"
+"""
 # Arguments: socket, image. The next step's program starts.
 NEXT_STEP = """
 set -eu
@@ -90,6 +94,8 @@ def daily_rows(machine: Machine, rounds: int) -> list[Row]:
         second = stack.enter_context(ready(config, "host1"))
         full = stack.enter_context(ready(config, "host2"))
         pool = stack.enter_context(ThreadPoolExecutor())
+        # The same source would be the same layers, and the second build would find them.
+        on_host(second, OTHER_SOURCE, f"{second.folder}/context/{second.changed}")
         for bench in (first, second, full):
             bench.seconds(RUNNER)
         on_host(full, ADD, str(FILLING_MIB))
