@@ -8,7 +8,7 @@ from pathlib import Path
 from runnerkit import __version__
 from runnerkit.change.copying import check_room, check_writable, open_export
 from runnerkit.change.export_file import ExportHead, misfit
-from runnerkit.change.plan import without_waiting
+from runnerkit.change.plan import with_patience
 from runnerkit.change.progress import Progress
 from runnerkit.change.scripts import script
 from runnerkit.change.service_plans import (
@@ -147,7 +147,7 @@ def _data_bytes(found: Survey) -> int:
 
 def _drain(change: Changing, found: Survey, *, force: bool) -> None:
     plan = drain_plan(found.desired, found.facts, None)
-    change.executor.execute(without_waiting(plan) if force else plan, force=force)
+    change.executor.execute(with_patience(plan, 0) if force else plan, force=force)
 
 
 def _left_halted(error: ConnectionLostError | LockedError, found: Survey) -> Exception:

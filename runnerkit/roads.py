@@ -19,7 +19,7 @@ from runnerkit.change.journal import Owner
 from runnerkit.change.lock import hold_lock
 from runnerkit.change.manifest import read_manifest
 from runnerkit.change.packages import Blocker
-from runnerkit.change.plan import Plan, diff, without_waiting
+from runnerkit.change.plan import Plan, diff, with_patience
 from runnerkit.change.progress import Progress
 from runnerkit.change.remote import Remote
 from runnerkit.change.service_plans import teardown
@@ -257,7 +257,7 @@ def take_down(change: Changing, *, purge: tuple[str, ...] = (), force: bool = Fa
     """Drain the runner, remove the containers and, when given, delete the directories `purge`."""
     found = change.survey
     plan = teardown(found.desired, found.facts, purge=purge)
-    change.executor.execute(without_waiting(plan) if force else plan, force=force)
+    change.executor.execute(with_patience(plan, 0) if force else plan, force=force)
 
 
 def as_done(

@@ -115,12 +115,12 @@ def host_refusals(desired: DesiredState, facts: HostFacts) -> tuple[Blocker, ...
     return (*found, docker) if isinstance(docker, Blocker) else found
 
 
-def without_waiting(plan: Plan) -> Plan:
-    """The same plan with no patience for running stages: for those who force it."""
+def with_patience(plan: Plan, seconds: int) -> Plan:
+    """The same plan with this much patience for running stages, none for those who force it."""
     return replace(
         plan,
         actions=tuple(
-            replace(action, timeout_seconds=0) if isinstance(action, Drain) else action
+            replace(action, timeout_seconds=seconds) if isinstance(action, Drain) else action
             for action in plan.actions
         ),
     )

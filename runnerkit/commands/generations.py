@@ -24,7 +24,7 @@ from runnerkit.errors import ConfigError
 if TYPE_CHECKING:
     from runnerkit.change.progress import Progress
     from runnerkit.config.effective import HostConfig
-    from runnerkit.lifecycle import Move
+    from runnerkit.moves import Move
 
 # What a command needs is imported in it: `--help` must not wait for paramiko.
 # ruff: noqa: PLC0415
@@ -45,7 +45,7 @@ def upgrade(
     accept_new_host_key: AcceptOption = False,
 ) -> None:
     """Run the newest images of their tags, or other ones; goes back by itself when that fails."""
-    from runnerkit.lifecycle import plan_upgrade
+    from runnerkit.moves import plan_upgrade
 
     loaded, access = load(config, accept_new_host_key)
     chosen = _with_images(one(loaded, host), to_dind, to_runner)
@@ -68,7 +68,7 @@ def rollback(
     accept_new_host_key: AcceptOption = False,
 ) -> None:
     """Put an earlier generation in force again: its files, its images, its secret."""
-    from runnerkit.lifecycle import plan_rollback
+    from runnerkit.moves import plan_rollback
 
     loaded, access = load(config, accept_new_host_key)
     with changing_one(one(loaded, host), access, "rollback", lock_wait) as (change, progress):
@@ -83,7 +83,7 @@ def history(
     accept_new_host_key: AcceptOption = False,
 ) -> None:
     """Show who changed a host, when, how it went, and the generations to go back to."""
-    from runnerkit.lifecycle import generations_of, history_of
+    from runnerkit.moves import generations_of, history_of
     from runnerkit.paths import stack_paths
     from runnerkit.report.history import history_json, history_text
     from runnerkit.report.screens import show

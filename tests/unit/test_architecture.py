@@ -37,6 +37,7 @@ ORDER = [
     {"watching"},
     {"tune_roads"},
     {"exporter"},
+    {"moves"},
     {"lifecycle"},
     {"cache_roads", "data_roads"},
     {"commands"},
