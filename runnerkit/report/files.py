@@ -83,9 +83,10 @@ def _write(path: Path, content: bytes, mode: int) -> None:
 def _redacted(file: ManagedFile) -> bytes:
     if not file.secret:
         return file.content
-    lines = file.content.decode().splitlines()
-    kept = ["DRONE_RPC_SECRET=" if x.startswith("DRONE_RPC_SECRET=") else x for x in lines]
-    return ("\n".join(kept) + "\n").encode()
+    # Only a line feed ends a line: a secret may hold what else Unicode calls the end of one.
+    lines = file.content.split(b"\n")
+    name = b"DRONE_RPC_SECRET="
+    return b"\n".join(name if line.startswith(name) else line for line in lines)
 
 
 def effective_text(path: Path, config: Config, *, as_json: bool) -> str:

@@ -6,14 +6,17 @@ import base64
 import json
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from urllib.parse import quote
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from runnerkit.desired.envfile import UnwritableValueError, runner_env
 from runnerkit.desired.settings import secrets_of
+from runnerkit.desired.state import ManagedFile
+from runnerkit.report.files import write_rendered
 from runnerkit.secret import Secret, mask
 from tests.unit.builders import SECRET, config_of
 
@@ -61,3 +64,19 @@ def test_settings_that_are_named_like_secrets_are_secrets(tmp_path: Path) -> Non
         "t0ken",
         "pa55",
     }
+
+
+@given(value=VALUES)
+@example(value="\u2028")
+def test_files_that_are_rendered_to_be_shown_hold_no_part_of_it(value: str) -> None:
+    secret = f"begin{value}end"
+    try:
+        content = runner_env({"DRONE_RPC_SECRET": secret, "DRONE_RUNNER_NAME": "forge"}).encode()
+    except UnwritableValueError:
+        return
+    with TemporaryDirectory() as folder:
+        write_rendered(
+            [ManagedFile("runner.env", content, 0o600, secret=True)], Path(folder), redact=True
+        )
+        shown = (Path(folder) / "runner.env").read_bytes()
+    assert shown == b"DRONE_RPC_SECRET=\nDRONE_RUNNER_NAME='forge'\n"
