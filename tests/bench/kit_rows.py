@@ -153,7 +153,7 @@ def many_hosts_row(machine: Machine, rounds: int) -> Row:
         found = interleaved(work, rounds)
     goal = Goal("at most", 5)
     note = (
-        f"the {MANY} are ports of {len(names)} machines, and those share the processors of this one: "
+        f"the {MANY} are ports of {len(names)} machines that share the processors of this one; "
         "most of the time goes into what is asked on the hosts, which here have to take turns"
     )
     row = f"`status` of {MANY} hosts"
