@@ -32,12 +32,12 @@ from runnerkit.change.actions import (
     StopServices,
     SwapData,
     UnpackData,
-    WriteFile,
     WriteManifest,
 )
 from runnerkit.change.archives import choose_archives
 from runnerkit.change.copying import export_data, unpack_data
 from runnerkit.change.draining import drain
+from runnerkit.change.groups import grouped, title_of, told
 from runnerkit.change.journal import Begun, Ended, Owner
 from runnerkit.change.manifest import next_manifest, restored_manifest
 from runnerkit.change.plan import Plan
@@ -107,10 +107,10 @@ class Executor:
 
     def begin(self, plan: Plan, *, force: bool = False) -> None:
         """Like execute, but the change is not over: another plan follows, or `end`."""
-        groups = _grouped(plan.actions)
+        groups = grouped(plan.actions)
         since = int(self._clock())
         for number, group in enumerate(groups, start=1):
-            title = _title(group)
+            title = title_of(group)
             self._progress.begin(self._host, title)
             try:
                 self._note(Begun(self._owner, since, title, number, len(groups)))
@@ -125,7 +125,7 @@ class Executor:
                     self._settle()
                 raise
             self._progress.end(self._host, ok=True)
-            self._steps += (_told(group),)
+            self._steps += (told(group),)
         self._begun |= bool(groups)
         self._changed |= any(not isinstance(action, PullImage) for action in plan.actions)
 
@@ -341,39 +341,6 @@ def _is_reported(error: BaseException) -> bool:
     return isinstance(error, RunnerkitError) and not isinstance(
         error, UnreachableError | LockedError
     )
-
-
-def _grouped(actions: Iterable[Action]) -> list[list[Action]]:
-    """What is done at once: the files of a generation, and pulls that follow each other.
-
-    Files travel in one archive and land together; a plan names each changed one before the
-    manifest, which carries them all.
-    """
-    groups: list[list[Action]] = []
-    for action in actions:
-        last = groups[-1][-1] if groups else None
-        pulls = isinstance(action, PullImage | PreloadImage) and type(last) is type(action)
-        if isinstance(last, WriteFile) or pulls:
-            groups[-1].append(action)
-        else:
-            groups.append([action])
-    return groups
-
-
-def _title(group: Sequence[Action]) -> str:
-    """A group for who waits for it."""
-    if isinstance(group[0], WriteFile) and len(group) > 1:
-        return f"write {len(group)} files"
-    more = f" and {len(group) - 1} more" if len(group) > 1 else ""
-    return f"{group[0].title}{more}"
-
-
-def _told(group: Sequence[Action]) -> str:
-    """A group for the history, with everything by its name."""
-    names = [action.file.name for action in group if isinstance(action, WriteFile)]
-    if names:
-        return f"write {', '.join(names)}"
-    return ", ".join(action.title for action in group)
 
 
 def _archive(files: Iterable[ManagedFile]) -> bytes:
