@@ -151,19 +151,32 @@ def assert_executed(log: str, words: str) -> None:
     assert f"{number} CACHED" not in log, log
 
 
-def is_started_well(runner: Kit, project: Path, own_engine: dict[str, str]) -> None:
-    """What `init` writes has no findings, and is green without a push."""
+def begin(runner: Kit, project: Path) -> None:
+    """Have the files written; they have no findings."""
     runner("pipeline", "init", str(project))
     assert runner("pipeline", "lint", str(project)).stdout == "nothing to complain about\n"
+
+
+def run_here(runner: Kit, project: Path, own_engine: dict[str, str]) -> None:
+    """Green without a push, on an engine that never built it."""
     here = runner("pipeline", "run", str(project), env=own_engine)
     assert GREEN.search(here.stdout), here.stdout
 
 
+@pytest.mark.soak
+def test_go_is_green_without_a_push(
+    runner: Kit, own_engine: dict[str, str], tmp_path: Path
+) -> None:
+    project = new_sample(tmp_path / "greet-here", "go")
+    begin(runner, project)
+    run_here(runner, project, own_engine)
+
+
 def test_go_is_green_and_then_compiles_only_what_changed(
-    runner: Kit, lab: Lab, own_engine: dict[str, str], tmp_path: Path
+    runner: Kit, lab: Lab, tmp_path: Path
 ) -> None:
     project = new_sample(tmp_path / "greet-go", "go")
-    is_started_well(runner, project, own_engine)
+    begin(runner, project)
     build = run(lab, project)
     assert "--- PASS: TestGreet" in logs_of(build, "test")
     cold = mount_files(lab, "go-build")
@@ -205,7 +218,8 @@ def test_each_language_uses_both_caches(
     tmp_path: Path,
 ) -> None:
     project = new_sample(tmp_path / f"greet-{sample.folder}", sample.folder, packages)
-    is_started_well(runner, project, own_engine)
+    begin(runner, project)
+    run_here(runner, project, own_engine)
     before = packages.downloads(*ARCHIVES)
     build = run(lab, project)
     assert GREEN.search(logs_of(build, "test")), explain(build)
@@ -282,7 +296,7 @@ def test_the_layers_of_one_runner_serve_another(
     sharing("pipeline", "init", str(project), "--cache-registry", "auto")
     assert sharing("pipeline", "lint", str(project)).stdout == "nothing to complain about\n"
     # Where nobody says where to share layers, it works all the same.
-    assert GREEN.search(sharing("pipeline", "run", str(project), env=own_engine).stdout)
+    run_here(sharing, project, own_engine)
     run(lab, project)
     sharing("down", "host1", "--yes")
     sharing("up", "second", "--yes")
