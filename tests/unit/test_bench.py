@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import subprocess
+import sys
 import tarfile
 import threading
 from io import BytesIO
@@ -21,7 +22,7 @@ from runnerkit.errors import ConfigError, HostError
 from runnerkit.paths import stack_paths
 from runnerkit.reach.transport import Completed
 from runnerkit.report.bench import bars_svg, bench_json, bench_table
-from tests.bench.kit_rows import round_trips
+from tests.bench.kit_rows import processor_seconds, round_trips
 from tests.bench.rows import Goal, Row, readme_table, results_json, results_markdown
 from tests.bench.slow_link import slow_link
 
@@ -95,6 +96,14 @@ def test_readme_quotes_every_row_of_the_results() -> None:
         "| up | 0.50 s | the floor | 0.25 s | 2.00 | at most 1.8 x | no |",
         "| builds | 1.00 s | one by one | 2.00 s | 0.50 |  |  |",
     ]
+
+
+def test_processor_time_is_that_of_the_programs_that_were_run() -> None:
+    spin = "import time\nwhile time.process_time() < 0.3: pass"
+    argv = [sys.executable, "-c", spin]
+    here, everything = processor_seconds(lambda: subprocess.run(argv, check=True))
+    assert here >= 0.3
+    assert everything >= 0
 
 
 def test_round_trips_are_what_the_delay_added() -> None:
