@@ -34,7 +34,9 @@ def container_finding(case: Case, service: ServiceName, last_words: str = "") ->
     if container.state == "restarting":
         return fail("keeps restarting", again, logs)
     if container.state != "running":
-        ended = f"{evidence}, exit code {container.exit_code}"
+        # Its health is that of when it still ran.
+        why = ", out of memory" if container.oom_killed else ""
+        ended = f"{container.state}, exit code {container.exit_code}{why}, {image}"
         return fail(f"is {container.state}", ended, up)
     if restarts >= LOOP_RESTARTS and age is not None and age < LOOP_SECONDS:
         return fail("keeps restarting", again, logs)

@@ -315,6 +315,15 @@ def test_a_fault_turns_its_own_check_red_and_no_other(
         assert finding.hint
 
 
+def test_a_container_that_ended_tells_how_and_not_how_well_it_was(
+    tmp_path: Path, well: HostFacts
+) -> None:
+    killed = container("runner", state="exited", exit_code=137, oom_killed=True)(well)
+    [check] = [c for c in judge(desired_for(tmp_path), killed).checks if c.id == "runner"]
+    image = "drone/drone-runner-docker:1.8.4"
+    assert check.evidence == f"exited, exit code 137, out of memory, {image}"
+
+
 def test_the_newest_image_is_one_that_runs(tmp_path: Path, well: HostFacts) -> None:
     assert bad(tmp_path, pulled("sha256:1")(well)) == {}
 
