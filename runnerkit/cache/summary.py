@@ -114,7 +114,7 @@ def summary(
         limits=limits,
         disk=disk,
         biggest=_biggest((record for record in own if record.type != MOUNT), top),
-        mounts=_biggest(mounts, max(top, len(mounts))),
+        mounts=_biggest(mounts, len(mounts)),
         uses=uses,
     )
 

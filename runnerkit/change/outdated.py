@@ -8,8 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from runnerkit.change.actions import HaltServices
+from runnerkit.desired.state import DesiredState
 from runnerkit.facts.daemon import ContainerFacts, unix_time
-from runnerkit.facts.host import HostFacts
+from runnerkit.facts.host import HostFacts, find_container
+from runnerkit.paths import DIGEST_LABEL
 
 
 def outdated(digests: Mapping[str, str], facts: HostFacts, container: ContainerFacts) -> str | None:
@@ -25,6 +28,24 @@ def outdated(digests: Mapping[str, str], facts: HostFacts, container: ContainerF
         if file.sha256 != digests[file.name]:
             return f"{file.service} was started with another {file.name}"
     return None
+
+
+def halts(desired: DesiredState, facts: HostFacts) -> tuple[HaltServices, ...]:
+    """The services that have to stop for a moment: `docker compose up` alone would leave them."""
+    digests = {file.name: file.sha256 for file in desired.files}
+    reasons = {}
+    for name in desired.services:
+        container = find_container(facts, name)
+        if container is None or container.labels.get(DIGEST_LABEL) != desired.services[name]:
+            continue  # it is made anew
+        if container.state == "restarting":
+            # Docker waits longer from time to time before it tries again; compose does not.
+            reasons[name] = f"{name} is restarting"
+        elif why := outdated(digests, facts, container):
+            reasons[name] = why
+    if not reasons:
+        return ()
+    return (HaltServices(desired.paths, "; ".join(reasons.values()), tuple(reasons)),)
 
 
 def _started_before(container: ContainerFacts, moment: int) -> bool:

@@ -13,7 +13,6 @@ from runnerkit.change.actions import (
     Action,
     ClearUp,
     Drain,
-    HaltServices,
     InstallDocker,
     LoadImages,
     MakeDirectory,
@@ -31,7 +30,7 @@ from runnerkit.change.compatibility import OTHER_IMAGE, changed_images, gate
 from runnerkit.change.data_root import data_blockers, data_notes, data_to_move
 from runnerkit.change.journal import interrupted
 from runnerkit.change.manifest import manifest_is_current
-from runnerkit.change.outdated import outdated
+from runnerkit.change.outdated import halts, outdated
 from runnerkit.change.packages import Blocker, Installation, docker_installation, host_blockers
 from runnerkit.config.image_ref import brief, familiar
 from runnerkit.desired.hardening import Weakness, isolation_weaknesses
@@ -240,23 +239,7 @@ def _services(
         # A drained runner has to be started again, whatever else is needed.
         needed = tuple(desired.services)
     start = StartServices(desired.paths, needed, desired.health_seconds, reason)
-    return draining, (*_halts(desired, facts), start, *removing)
-
-
-def _halts(desired: DesiredState, facts: HostFacts) -> tuple[HaltServices, ...]:
-    """What has to stop for a while, or `docker compose up` would leave it as it is."""
-    digests = {file.name: file.sha256 for file in desired.files}
-    found = {name: find_container(facts, name) for name in desired.services}
-    reasons = {
-        name: why
-        for name, container in found.items()
-        if container is not None
-        and container.labels.get(DIGEST_LABEL) == desired.services[name]
-        and (why := outdated(digests, facts, container))
-    }
-    if not reasons:
-        return ()
-    return (HaltServices(desired.paths, "; ".join(reasons.values()), tuple(reasons)),)
+    return draining, (*halts(desired, facts), start, *removing)
 
 
 def _leftover(desired: DesiredState, facts: HostFacts) -> tuple[RemoveService, ...]:

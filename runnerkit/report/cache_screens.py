@@ -259,12 +259,14 @@ def trial_text(host: str, trial: Trial) -> Group:
     if trial.evicted:
         count = counted(len(trial.evicted), "record")
         lines += [Text(f"{count} evicted", style="bold"), evicted]
-    lines.append(_verdict(trial.ceiling_obeyed, "the ceiling is kept"))
-    lines.append(_verdict(trial.mounts_kept, "cache mounts outlive layers"))
+    obeyed, kept = trial.ceiling_obeyed, trial.mounts_kept
+    lines.append(_verdict(obeyed, "the ceiling is kept", "the ceiling is not kept"))
+    lines.append(_verdict(kept, "cache mounts outlive layers", "cache mounts went, too"))
     if trial.free_space_obeyed is None:
         lines.append(Text("- min_free: this engine cannot look at it; the janitor does"))
     else:
-        lines.append(_verdict(trial.free_space_obeyed, "free space is made"))
+        made = trial.free_space_obeyed
+        lines.append(_verdict(made, "free space is made", "no free space is made"))
     lines += [Text(f"  {error}", style="red") for error in trial.gc.errors]
     return Group(*lines)
 
@@ -275,5 +277,5 @@ def trial_json(host: str, trial: Trial) -> str:
     return json.dumps(content | asdict(trial), indent=2)
 
 
-def _verdict(good: bool, text: str) -> Text:
-    return Text(f"✓ {text}", style="green") if good else Text(f"✗ not so: {text}", style="red")
+def _verdict(good: bool, well: str, ill: str) -> Text:
+    return Text(f"✓ {well}", style="green") if good else Text(f"✗ {ill}", style="red")

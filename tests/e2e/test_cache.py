@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from runnerkit.change.scripts import script
-from tests.e2e.kit import ENGINES, Kit, Lab
+from tests.e2e.kit import ENGINES, Kit, Lab, until
 
 pytestmark = pytest.mark.lab
 
@@ -105,6 +105,24 @@ def test_a_trap_in_daemon_json_fails_the_check_that_names_it(
     assert name in found["summary"]
     assert why in found["evidence"]
     assert found["hint"] == f"runnerkit up {host} writes the file anew"
+
+
+def test_a_file_that_dind_died_of_is_put_right_by_up(
+    fleet: Kit, lab: Lab, edit: Callable[[str, Rule], None]
+) -> None:
+    edit("host3", {"keepStorage": None})
+    lab.on("host3", "docker", "restart", "--time", "30", DIND)
+    state = ("docker", "inspect", "--format", "{{.State.Status}}", DIND)
+    until(lambda: lab.on("host3", *state).stdout.strip() == "restarting", 60, "dind dies")
+    found = checks(fleet, "host3")
+    # It dies again and again, so one may see it while it starts.
+    assert found["dind"]["status"] in ("fail", "warn")
+    assert found["gc-policy"]["status"] == "fail"
+    assert "missing-keep-storage" in found["gc-policy"]["summary"]
+    fleet("up", "host3", "--yes")
+    found = checks(fleet, "host3")
+    assert {found[name]["status"] for name in ("dind-api", "gc-policy", "polling")} == {"ok"}, found
+    fleet("plan", "host3", "--exit-code")
 
 
 def test_rules_that_dind_has_loaded_already_are_put_right_by_up(

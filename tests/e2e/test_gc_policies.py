@@ -10,6 +10,7 @@ import random
 import secrets
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from runnerkit.change.packages import version_tuple
 from runnerkit.change.scripts import script
 from runnerkit.desired.gc_policy import CacheLimits, gc_policy
 from runnerkit.facts.cache import parse_inspect
-from tests.e2e.kit import ENGINES, Kit, Lab, until
+from tests.e2e.kit import ENGINES, Lab, until
 
 pytestmark = pytest.mark.lab
 
@@ -65,6 +66,19 @@ class Engine:
         """How much is in it: records of no size stay."""
         return self._shell('docker exec $0 sh -c "$1"', NAME, SIZE)
 
+    def empties(self, gc: dict[str, Any]) -> bool:
+        """Whether its GC empties the cache under this policy, which it starts with.
+
+        Counting sizes holds records for a moment. A GC in that moment passes them over, and there
+        is none after it: then it starts once more.
+        """
+        for _ in range(3):
+            self.start(gc)
+            with suppress(AssertionError):
+                until(lambda: self.cache() == "0B", 20, "it is empty")
+                return True
+        return False
+
     def rules(self) -> str:
         """As the engine tells them itself, to its own client of BuildKit or to the host's."""
         inspect = "buildx inspect default 2>/dev/null"
@@ -97,7 +111,7 @@ def drawn(seed: int) -> CacheLimits:
 
 
 @pytest.fixture
-def engines(fleet: Kit, lab: Lab) -> Iterator[dict[str, Engine]]:  # noqa: ARG001 - has the images
+def engines(lab: Lab) -> Iterator[dict[str, Engine]]:
     found = {host: Engine(lab, host) for host in ENGINES}
     yield found
     for engine in found.values():
@@ -117,9 +131,8 @@ def test_engines_run_whatever_policy_is_drawn(count: int, engines: dict[str, Eng
             assert engine.cache() != "0B"
             gc = gc_policy(drawn(seed))
             gc["policy"].append(LAST)
-            engine.start(gc)
             told = (seed, drawn(seed), version)
-            until(lambda: engine.cache() == "0B", 60, f"GC of {told} comes to its end")
+            assert engine.empties(gc), told
             assert engine.errors() == "", told
             assert differences(rules_of(gc, version), parse_inspect(engine.rules())) == (), told
 

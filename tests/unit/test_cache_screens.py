@@ -12,9 +12,10 @@ from rich.console import Console, RenderableType
 from runnerkit.cache.pruning import Choice, Freed, Pruning
 from runnerkit.cache.simulate import Simulation, simulate
 from runnerkit.cache.summary import CacheSummary, MountUses, summary
+from runnerkit.change.trial import Trial
 from runnerkit.desired.gc_policy import CacheLimits
 from runnerkit.facts.builds import Build
-from runnerkit.facts.cache import MOUNT, CacheRecord, GcRule, ImageUse, Usage
+from runnerkit.facts.cache import MOUNT, CacheRecord, GcFacts, GcRule, ImageUse, Usage
 from runnerkit.facts.host import Disk
 from runnerkit.report.cache_screens import (
     freed_text,
@@ -23,6 +24,8 @@ from runnerkit.report.cache_screens import (
     simulation_text,
     summary_json,
     summary_text,
+    trial_json,
+    trial_text,
 )
 from runnerkit.report.tune_screens import tune_json, tune_text
 from runnerkit.tuning.advice import Settings, advise
@@ -139,6 +142,33 @@ def test_what_the_cache_keeps_of_images_is_not_claimed_as_freed(freed: Freed, fi
     text = shown(freed_text("forge", freed))
     assert text.startswith(first)
     assert ("cache prune forge --layers" in text) is freed.kept_by_cache
+
+
+def test_a_trial_says_what_was_obeyed_and_what_was_not() -> None:
+    good = Trial(
+        engine="28.5.2", gc=GcFacts(()), max_bytes=40 << 20, filled_bytes=86 << 20,
+        left_bytes=38 << 20, evicted=(OLD,), seconds=3.2, ceiling_obeyed=True, mounts_kept=True,
+        free_space_obeyed=True,
+    )  # fmt: skip
+    text = shown(trial_text("forge", good))
+    assert "filled to 86.0 MiB under a ceiling of 40.0 MiB; 3 s later it has 38.0 MiB" in text
+    assert "1 record evicted" in text
+    assert "✗" not in text
+    old = replace(good, engine="20.10.24", free_space_obeyed=None)
+    assert "the janitor does" in shown(trial_text("forge", old))
+    bad = replace(
+        good, ceiling_obeyed=False, mounts_kept=False, free_space_obeyed=False,
+        gc=GcFacts((), errors=("gc error: [x] is no filter",)),
+    )  # fmt: skip
+    text = shown(trial_text("forge", bad))
+    assert all(
+        words in text
+        for words in (
+            "✗ the ceiling is not kept", "✗ cache mounts went, too", "✗ no free space is made",
+            "gc error: [x] is no filter",
+        )
+    )  # fmt: skip
+    assert json.loads(trial_json("forge", bad))["passed"] is False
 
 
 @pytest.mark.parametrize(

@@ -93,6 +93,20 @@ def test_a_service_that_is_made_anew_need_not_be_halted(tmp_path: Path) -> None:
     assert kinds[-1] is StartServices
 
 
+def test_one_that_dies_of_its_file_starts_at_once_with_the_new_one(desired: DesiredState) -> None:
+    facts = converged(desired)
+    assert isinstance(facts.outer, DaemonFacts)
+    containers = tuple(
+        replace(item, state="restarting") if item.service == "dind" else item
+        for item in facts.outer.containers
+    )
+    actions = diff(
+        desired, replace(facts, outer=replace(facts.outer, containers=containers))
+    ).actions
+    assert [type(action) for action in actions] == [Drain, HaltServices, StartServices]
+    assert actions[1].reason == "dind is restarting"
+
+
 def test_a_container_of_unknown_start_is_judged_by_what_it_mounts(desired: DesiredState) -> None:
     facts = mounting(desired, dind=(desired.file("daemon.json").sha256, NOW))
     assert isinstance(facts.outer, DaemonFacts)
