@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from runnerkit.desired.envfile import UnwritableValueError, runner_env
@@ -165,13 +165,20 @@ def round_trip(hostile: Hostile, kit: Kit, lab: Lab, place: Path) -> None:
     assert_nothing_was_executed(lab)
 
 
-def checked(examples: int) -> settings:
-    fixtures = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-    return settings(max_examples=examples, database=None, suppress_health_check=fixtures)
+def checked(examples: int, *, always_the_same: bool = False) -> settings:
+    """No shrinking: each example changes a host and runs a build."""
+    return settings(
+        max_examples=examples,
+        derandomize=always_the_same,
+        database=None,
+        phases=[Phase.generate],
+        print_blob=True,
+        suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    )
 
 
 @given(hostile=HOSTILE)
-@checked(2)
+@checked(2, always_the_same=True)
 def test_hostile_texts_arrive_byte_for_byte_and_nothing_is_executed(
     hostile: Hostile, elsewhere: Kit, lab: Lab, tmp_path: Path
 ) -> None:
