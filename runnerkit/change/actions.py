@@ -239,7 +239,7 @@ class MoveData:
 class HaltServices:
     """`docker compose stop`: containers stay, to be started again soon.
 
-    None means all that the files name.
+    Without `services` all that the files name.
     """
 
     paths: StackPaths

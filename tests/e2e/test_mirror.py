@@ -40,6 +40,9 @@ def mirrored(lab: Lab, kit: Kit, tmp_path_factory: pytest.TempPathFactory) -> It
     config.write_text(yaml.safe_dump(content))
     ours = Kit(config)
     ours("up", "--yes")
+    for host in ("host1", "host2"):
+        # A layer that a daemon has already, of whatever image, it does not ask the mirror for.
+        ours("docker", host, "--", "system", "prune", "--all", "--force")
     yield ours
     kit("up", "host1", "host2", "--yes")
 
