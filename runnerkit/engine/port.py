@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runnerkit.engine.asking import ANSWER_SECONDS, dial_argv
+from runnerkit.engine.asking import ANSWER_SECONDS, NoAnswerError, dial_argv
 from runnerkit.engine.look import NEWEST_API
 from runnerkit.engine.pull_progress import PullProgress, registry_hint
 from runnerkit.errors import ActionError, ConnectionLostError, HostError
@@ -27,10 +27,6 @@ OnProgress = Callable[[int, int], None]
 # The engine walks directories to count what is in them.
 COUNT_SECONDS = 300.0
 UPLOAD_CHUNK = 262144
-
-
-class _FailedError(Exception):
-    """The daemon did not do what it was asked; the text is why."""
 
 
 class DockerPort:
@@ -55,7 +51,7 @@ class DockerPort:
                 with self._asking() as client:
                     answer = client.inspect_distribution(ref)  # type: ignore[no-untyped-call]
                     found[ref] = (answer.get("Descriptor") or {}).get("digest")
-            except _FailedError:
+            except NoAnswerError:
                 found[ref] = None
         return found
 
@@ -65,7 +61,7 @@ class DockerPort:
             with self._asking() as client:
                 self._limit(client, COUNT_SECONDS)
                 return parse_usage(client.df())
-        except _FailedError as error:
+        except NoAnswerError as error:
             raise HostError(f"{self._transport.name}: {error}") from None
 
     def prune_records(self, ids: Sequence[str]) -> int:
@@ -78,7 +74,7 @@ class DockerPort:
             with self._asking() as client:
                 self._limit(client, COUNT_SECONDS)
                 answer = client.prune_builds(filters=exactly, all=True)
-        except _FailedError as error:
+        except NoAnswerError as error:
             raise ActionError(f"{self._transport.name}: no cache was deleted: {error}") from None
         return int(answer.get("SpaceReclaimed") or 0)
 
@@ -93,7 +89,7 @@ class DockerPort:
                 found: Mapping[str, Any] = client.inspect_image(image)  # type: ignore[no-untyped-call]
                 for name in found.get("RepoTags") or [image]:
                     client.remove_image(name)
-        except _FailedError as error:
+        except NoAnswerError as error:
             raise ActionError(f"{self._transport.name}: {image} stays: {error}") from None
 
     def pull(self, ref: str, on_progress: OnProgress) -> None:
@@ -106,10 +102,10 @@ class DockerPort:
             with self._asking() as client:
                 for event in client.pull(ref, stream=True, decode=True):
                     if message := _error_of(event):
-                        raise _FailedError(message)
+                        raise NoAnswerError(message)
                     progress.add(event)
                     on_progress(progress.done, progress.total)
-        except _FailedError as error:
+        except NoAnswerError as error:
             raise ActionError(
                 f"{self._transport.name}: {ref} could not be pulled: {error}",
                 hint=registry_hint(str(error)),
@@ -128,12 +124,12 @@ class DockerPort:
                 chunks: Any = _chunks(file, total, on_progress)
                 for event in client.load_image(chunks):  # type: ignore[no-untyped-call]
                     if message := _error_of(event):
-                        raise _FailedError(message)
+                        raise NoAnswerError(message)
                     for line in str(event.get("stream", "")).splitlines():
                         kind, found, ref = line.strip().partition(": ")
                         if found and kind in {"Loaded image", "Loaded image ID"}:
                             loaded.append(ref)
-        except _FailedError as error:
+        except NoAnswerError as error:
             raise ActionError(
                 f"{self._transport.name}: {tar} could not be loaded: {error}",
                 hint="make the archive anew with `docker save`",
@@ -150,7 +146,7 @@ class DockerPort:
         try:
             with self._asking() as client:
                 said: bytes = client.logs(container, tail=tail)
-        except _FailedError as error:
+        except NoAnswerError as error:
             raise HostError(f"{self._transport.name}: no logs of {container}: {error}") from None
         return said.decode(errors="replace")
 
@@ -162,7 +158,7 @@ class DockerPort:
 
     @contextmanager
     def _asking(self) -> Iterator[APIClient]:
-        """Give the client; turns every failure of asking into _FailedError."""
+        """Give the client; turns every failure of asking into NoAnswerError."""
         import requests  # noqa: PLC0415 - see _client
         from docker.errors import APIError, DockerException  # noqa: PLC0415
 
@@ -171,16 +167,17 @@ class DockerPort:
             self._limit(client, ANSWER_SECONDS)
             yield client
         except APIError as error:
-            raise _FailedError(str(error.explanation or error)) from None
+            raise NoAnswerError(str(error.explanation or error)) from None
         except requests.exceptions.Timeout:
-            raise _FailedError(f"{self._what} did not answer within {ANSWER_SECONDS:g} s") from None
+            why = f"{self._what} did not answer within {ANSWER_SECONDS:g} s"
+            raise NoAnswerError(why) from None
         except (requests.exceptions.RequestException, OSError) as error:
             self._raise_lost(error)
             said = self._adapter.explain() if self._adapter else ""
-            raise _FailedError(said or f"{self._what} closed the connection") from None
+            raise NoAnswerError(said or f"{self._what} closed the connection") from None
         except DockerException as error:
             self._raise_lost(error)
-            raise _FailedError(str(error)) from None
+            raise NoAnswerError(str(error)) from None
 
     def _client(self) -> APIClient:
         if self._connected is not None:
@@ -202,7 +199,7 @@ class DockerPort:
         try:
             theirs = tuple(int(part) for part in version["ApiVersion"].split("."))
         except (KeyError, TypeError, ValueError):
-            raise _FailedError(f"{self._what} does not tell its API version") from None
+            raise NoAnswerError(f"{self._what} does not tell its API version") from None
         if theirs < NEWEST_API:
             client.close()
             client = client_for(theirs)
