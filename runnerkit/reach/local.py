@@ -144,9 +144,8 @@ class LocalProgram:
         code = self._process.wait()
         return code if code >= 0 else 128 - code
 
-    def connected(self) -> bool:
-        """Return True: this machine cannot get lost."""
-        return True
+    def lost(self) -> None:
+        """Return None: this machine cannot get lost."""
 
     def abort(self) -> None:
         """End the program if it still runs and close its streams."""

@@ -36,8 +36,8 @@ class Program(Protocol):
     def wait(self) -> int:
         """Return the exit code; raises ConnectionLostError when there is none."""
 
-    def connected(self) -> bool:
-        """Whether the connection to the host still stands."""
+    def lost(self) -> ConnectionLostError | None:
+        """Return what to raise when it is the connection that ended, else None."""
 
     def abort(self) -> None:
         """Close all streams, waking every reader and writer. Calling it twice is harmless."""
@@ -104,7 +104,7 @@ class ProgramTransport:
         """See Transport.stream."""
         wrapped = self._as_root(argv)
         endpoint, program = self._open_stream(wrapped.argv)
-        stream = ProgramStream(self.name, endpoint, program, sudo.MarkerFilter(wrapped.marker))
+        stream = ProgramStream(endpoint, program, sudo.MarkerFilter(wrapped.marker))
         if wrapped.preamble:
             with suppress(BrokenPipeError):  # reading will show the end, `explain` why
                 stream.sendall(wrapped.preamble)

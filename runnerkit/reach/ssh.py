@@ -18,6 +18,11 @@ from typing import Any
 
 import fabric
 import paramiko
+from paramiko.common import (
+    MSG_CHANNEL_CLOSE,
+    MSG_CHANNEL_FAILURE,
+    MSG_CHANNEL_WINDOW_ADJUST,
+)
 
 from runnerkit.errors import ConfigError, RunnerkitError
 from runnerkit.reach import ssh_failures
@@ -181,7 +186,7 @@ class _Hop:
 
     def _transport(self, sock: Any, **options: Any) -> paramiko.Transport:
         """Make a transport that prefers the key types already known for the host."""
-        transport = paramiko.Transport(sock, **options)
+        transport = _Transport(sock, **options)
         security = transport.get_security_options()
         known = set(self.keys.kinds())
         if "ssh-rsa" in known:
@@ -204,6 +209,37 @@ class _Hop:
         if sock is not None:
             with suppress(OSError):
                 sock.close()
+
+
+class _Transport(paramiko.Transport):
+    """Says nothing more of a channel that it has closed.
+
+    In paramiko one thread may still be about to send for a channel, if only the end of its data,
+    when another answers the server's CLOSE. OpenSSH's server ends the whole connection, with all
+    programs on it, over a message for a channel that it has forgotten (channel_from_packet_id in
+    its channels.c).
+    """
+
+    def __init__(self, sock: Any, **options: Any) -> None:
+        self._closed_channels: set[int] = set()
+        super().__init__(sock, **options)
+
+    def open_channel(self, *arguments: Any, **options: Any) -> paramiko.Channel:
+        """See paramiko.Transport.open_channel."""
+        channel = super().open_channel(*arguments, **options)
+        self._closed_channels.discard(channel.remote_chanid)  # the server numbers them anew
+        return channel
+
+    def _send_message(self, data: paramiko.Message) -> None:
+        # Called for one message at a time: the caller holds a lock.
+        message = data.asbytes()
+        kind, channel = message[0], int.from_bytes(message[1:5])
+        if MSG_CHANNEL_WINDOW_ADJUST <= kind <= MSG_CHANNEL_FAILURE:
+            if channel in self._closed_channels:
+                return
+            if kind == MSG_CHANNEL_CLOSE:
+                self._closed_channels.add(channel)
+        super()._send_message(data)  # type: ignore[misc]  # not in its stubs
 
 
 def _known_hosts(login: Login, options: Any) -> tuple[Path, ...]:
@@ -357,6 +393,13 @@ class _Wire:
 
     def is_alive(self) -> bool:
         return self._transport.is_active()
+
+    def reason(self) -> str:
+        # get_exception() would take it away from the next one who asks.
+        failure = self._transport.saved_exception
+        if self.is_alive() or (failure is not None and not isinstance(failure, EOFError)):
+            return str(failure or "")
+        return "the host ended it"
 
     def knock(self) -> None:
         with suppress(Exception):  # a dying transport may raise anything; it is dying

@@ -107,6 +107,9 @@ class Wire(Protocol):
     def is_alive(self) -> bool:
         """Whether the connection still stands, as far as is known."""
 
+    def reason(self) -> str:
+        """Why the connection ended, as far as is known; empty when it is not."""
+
     def knock(self) -> None:
         """Wait for a sign of life, or for the end of the connection."""
 
@@ -123,6 +126,7 @@ class SshTransport(ProgramTransport):
         super().__init__(login, ask_password, is_root=is_root)
         self._wire = wire
         self._closed = threading.Event()
+        self._silent = False
         self._released = threading.Condition()
         self._had_one = False
         threading.Thread(target=self._keep_alive, daemon=True).start()
@@ -140,18 +144,29 @@ class SshTransport(ProgramTransport):
         """Return the error to raise for a connection that ended."""
         if self._closed.is_set():
             return ConnectionLostError(f"{self.name}: the connection was already closed")
+        reason = self._reason()
         return ConnectionLostError(
-            f"{self.name}: the connection was lost", hint="see whether the host is up, then repeat"
+            f"{self.name}: the connection was lost{reason and f' ({reason})'}",
+            hint="see whether the host is up, then repeat",
         )
+
+    def _reason(self) -> str:
+        if self._silent:
+            return f"the host gave no sign of life for {LOST_AFTER_SECONDS} s"
+        return self._wire.reason()
 
     def _keep_alive(self) -> None:
         """Ask for a sign of life now and then, and give up on a server that sends none."""
         while not self._closed.wait(KEEPALIVE_SECONDS) and self._wire.is_alive():
-            deadline = threading.Timer(LOST_AFTER_SECONDS, self._wire.close)
+            deadline = threading.Timer(LOST_AFTER_SECONDS, self._give_up)
             deadline.daemon = True
             deadline.start()
             self._wire.knock()
             deadline.cancel()
+
+    def _give_up(self) -> None:
+        self._silent = True
+        self._wire.close()
 
     def _start(self, argv: Sequence[str]) -> ChannelProgram:
         # Without the exit the shell might become the program, and a signal would leave no code.
@@ -237,9 +252,9 @@ class ChannelProgram:
             raise self._owner.lost()
         return code
 
-    def connected(self) -> bool:
-        """Whether the connection to the host still stands."""
-        return self._owner.connected()
+    def lost(self) -> ConnectionLostError | None:
+        """Return what to raise when it is the connection that ended, else None."""
+        return None if self._owner.connected() else self._owner.lost()
 
     def abort(self) -> None:
         """Close the channel."""

@@ -46,10 +46,7 @@ class StreamLostError(ConnectionLostError, ConnectionError):
 class ProgramStream:
     """A ByteStream over a started program."""
 
-    def __init__(
-        self, host: str, endpoint: Endpoint, program: Program, marker: MarkerFilter
-    ) -> None:
-        self._host = host
+    def __init__(self, endpoint: Endpoint, program: Program, marker: MarkerFilter) -> None:
         self._endpoint = endpoint
         self._program = program
         self._filter = marker
@@ -152,8 +149,9 @@ class ProgramStream:
         """Raise StreamLostError when it is the connection that ended, not the program."""
         if self._closed:
             return
-        if not self._program.connected():
-            raise StreamLostError(f"{self._host}: the connection was lost")
+        lost = self._program.lost()
+        if lost is not None:
+            raise StreamLostError(lost.message, hint=lost.hint) from None
 
     def _drain_stderr(self) -> None:
         with suppress(OSError):

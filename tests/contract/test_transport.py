@@ -16,8 +16,11 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
+import paramiko
 import pytest
+from paramiko.common import MSG_CHANNEL_CLOSE, MSG_CHANNEL_EOF
 
 from runnerkit.errors import ConnectionLostError, HostError, UnreachableError
 from runnerkit.reach import ssh_channels
@@ -743,6 +746,31 @@ class TestLostConnection:
         opened.close()
 
 
+def test_an_end_of_input_that_comes_too_late_costs_no_connection(
+    login: Login, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The program has ended, and with it the channel, when the end of its input is to be sent."""
+    closed, sent = threading.Event(), threading.Event()
+    send: Any = paramiko.Transport._send_user_message  # type: ignore[attr-defined]
+
+    def late(connection: paramiko.Transport, message: paramiko.Message) -> None:
+        kind = message.asbytes()[0]
+        if kind == MSG_CHANNEL_EOF and threading.current_thread() is not connection:
+            assert closed.wait(60)
+        send(connection, message)
+        if kind == MSG_CHANNEL_CLOSE:
+            closed.set()
+        elif kind == MSG_CHANNEL_EOF and threading.current_thread() is not connection:
+            sent.set()
+
+    monkeypatch.setattr(paramiko.Transport, "_send_user_message", late)
+    opened = connect(login)
+    assert opened.run(["true"]).code == 0
+    assert sent.wait(60)
+    assert opened.run(["echo", "there"]).stdout == b"there\n"
+    opened.close()
+
+
 class DeadWire:
     """A connection whose other end has gone without a word."""
 
@@ -754,6 +782,9 @@ class DeadWire:
 
     def is_alive(self) -> bool:
         return not self.closed.is_set()
+
+    def reason(self) -> str:
+        return ""
 
     def knock(self) -> None:
         self.closed.wait()

@@ -66,6 +66,9 @@ class Silent:
     def is_alive(self) -> bool:
         return True
 
+    def reason(self) -> str:
+        return ""
+
     def knock(self) -> None:
         raise AssertionError("not within a moment")
 
