@@ -30,7 +30,8 @@ def kit(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Kit:
 
 
 @pytest.fixture(scope="module")
-def fleet(kit: Kit) -> Kit:
-    """The three hosts, provisioned, whatever another file of tests left of them."""
+def fleet(kit: Kit, lab: Lab) -> Kit:
+    """The three hosts, provisioned and idle, whatever another file of tests left of them."""
+    lab.cancel_builds()
     kit("up", "--yes")
     return kit

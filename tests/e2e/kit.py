@@ -84,6 +84,12 @@ class Lab:
             text=True,
         )
 
+    def cancel_builds(self) -> None:
+        """End every build that the server takes for unfinished, also those of a host that died."""
+        for build in json.loads(self.call("server", "GET", "/lab/builds").stdout):
+            if not build["finished"]:
+                self.call("server", "POST", f"/lab/builds/{build['id']}/cancel")
+
     @property
     def secret(self) -> str:
         return str(self.info["server"]["secret"])

@@ -39,7 +39,9 @@ def interrupted(process: subprocess.Popen[str]) -> tuple[int, str]:
 
 def test_logs_are_shown_and_followed_until_interrupted(fleet: Kit) -> None:
     assert "polling the remote server" in fleet("logs", "host1").stdout
-    assert "API listen on /run/runnerkit/docker.sock" in fleet("logs", "host1", "dind").stdout
+    everything = fleet("logs", "host1", "dind", "--tail", "1000000").stdout
+    assert "API listen on /run/runnerkit/docker.sock" in everything
+    assert len(fleet("logs", "host1", "dind", "--tail", "1").stdout.splitlines()) == 1
     following = start(fleet, "logs", "host1", "-f")
     assert following.stdout is not None
     assert following.stdout.readline()
