@@ -64,8 +64,9 @@ def collect(
     """
     with ThreadPoolExecutor(max_workers=MOST_AT_ONCE) as pool:
         system = pool.submit(_system, host, transport, paths)
-        looking = pool.submit(look_outer, transport, paths.project, str(paths.data))
         socket, measure = str(paths.docker_socket), inquiry is not None
+        stack = paths.project, str(paths.data)
+        looking = pool.submit(look_outer, transport, *stack, archs=inquiry is not None)
         inner = pool.submit(look_inner, transport, socket, measure=measure)
         outer = looking.result()
         services = _services(outer.daemon)

@@ -35,6 +35,7 @@ DIND: ServiceName = "dind"
 RUNNER: ServiceName = "runner"
 JANITOR: ServiceName = "janitor"
 MIRROR: ServiceName = "mirror"
+SERVICES = (DIND, RUNNER, JANITOR, MIRROR)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What daemons tell of themselves, each asked in two round trips at most.
+"""What daemons tell of themselves, each asked in as few round trips as can be.
 
 Everything is asked in one version of the API, so that an answer means the same everywhere; a
 daemon that is older is asked again in its own. A daemon that does not answer is a value.
@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from runnerkit.desired.state import RUNNER, SERVICES
 from runnerkit.engine.asking import Answer, DaemonLine, NoAnswerError
 from runnerkit.facts.daemon import (
     PROJECT_LABEL,
-    SERVICE_LABEL,
     ContainerFacts,
     DaemonFacts,
     DaemonUnavailable,
@@ -66,14 +66,16 @@ class _Told:
         return [f"/v{'.'.join(map(str, self.api))}{path}" for path in paths]
 
 
-def look_outer(transport: Transport, project: str, data: str) -> Outer:
+def look_outer(transport: Transport, project: str, data: str, *, archs: bool = False) -> Outer:
     """The host's daemon: the containers of `project`, each inspected, and who mounts `data`.
 
+    One round trip, as long as the containers have the names that compose gives them; with
+    `archs`, in a second one, the architectures of their images.
     Raises HostError when sudo refuses, ConnectionLostError when the host goes away.
     """
     try:
         with _line(transport, None) as line:
-            return _outer(line, project, data)
+            return _outer(line, project, data, archs=archs)
     except NoAnswerError as error:
         return Outer(DaemonUnavailable(str(error)))
 
@@ -103,12 +105,21 @@ def _line(transport: Transport, socket: str | None) -> Iterator[DaemonLine]:
         line.close()
 
 
-def _outer(line: DaemonLine, project: str, data: str) -> Outer:
-    mine = _filtered("/containers/json?all=1", label=f"{PROJECT_LABEL}={project}")
-    told = _first(line, [*_COMMON, mine, _filtered("/containers/json?", volume=data)])
-    info, images, networks, listed, users = (answer.content() for answer in told.answers)
-    runner = next((item["Id"] for item in listed if _service(item) == "runner"), None)
-    containers, log = _inspected(line, told, listed, runner)
+def _outer(line: DaemonLine, project: str, data: str, *, archs: bool) -> Outer:
+    listing = _filtered("/containers/json?all=1", label=f"{PROJECT_LABEL}={project}")
+    guessed = [_inspect(f"{project}-{service}-1") for service in SERVICES]
+    told = _first(line, [
+        *_COMMON, listing, _filtered("/containers/json?", volume=data), *guessed,
+        _log(f"{project}-{RUNNER}-1"),
+    ])  # fmt: skip
+    info, images, networks, listed, users = (answer.content() for answer in told.answers[:5])
+    *inspected, log = told.answers[5:]
+    details = {answer.content()["Id"]: answer for answer in inspected if answer.status == 200}
+    containers = _containers(line, told, listed, details, archs=archs)
+    runner = next((item.id for item in containers if item.service == RUNNER), None)
+    if runner is not None and runner not in details:
+        line.send(told.prefixed([_log(runner)]))
+        log = line.receive()
     daemon = parse_daemon(
         told.version,
         info,
@@ -117,7 +128,7 @@ def _outer(line: DaemonLine, project: str, data: str) -> Outer:
         networks=networks,
         data_users=[name.removeprefix("/") for item in users for name in item.get("Names") or ()],
     )
-    return Outer(daemon, log)
+    return Outer(daemon, _unframed(log.body) if runner and log.status == 200 else "")
 
 
 def _inner(line: DaemonLine, *, measure: bool) -> Inner:
@@ -164,25 +175,41 @@ def _api(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in text.split("."))
 
 
-def _inspected(
-    line: DaemonLine, told: _Told, listed: Sequence[Mapping[str, Any]], runner: str | None
-) -> tuple[list[ContainerFacts], str]:
-    """Each container with what only an inspect tells, and the log of the `runner`."""
-    paths: list[str] = []
-    for item in listed:
-        paths += [f"/containers/{item['Id']}/json", f"/images/{quote(item['ImageID'])}/json"]
-    if runner:
-        paths.append(f"/containers/{runner}/logs?stdout=1&stderr=1&tail={LOG_LINES}")
-    line.send(told.prefixed(paths))
-    found: list[ContainerFacts] = []
-    for item in listed:
-        detail, image = line.receive(), line.receive()
-        if 404 in (detail.status, image.status):  # it went away since it was listed
-            continue
-        arch = image.content().get("Architecture")
-        found.append(parse_container(item, detail.content(), arch))
-    log = line.receive() if runner else Answer(200, b"")
-    return found, _unframed(log.body) if log.status == 200 else ""
+def _containers(
+    line: DaemonLine,
+    told: _Told,
+    listed: Sequence[Mapping[str, Any]],
+    details: Mapping[str, Answer],
+    *,
+    archs: bool,
+) -> list[ContainerFacts]:
+    """Each container with what only an inspect tells, which some of `details` are already."""
+    unknown = [item["Id"] for item in listed if item["Id"] not in details]
+    images = list(dict.fromkeys(item["ImageID"] for item in listed)) if archs else []
+    paths = [*map(_inspect, unknown), *(f"/images/{quote(image)}/json" for image in images)]
+    if paths:
+        line.send(told.prefixed(paths))
+    known = {**details, **{name: line.receive() for name in unknown}}
+    arch = {image: line.receive() for image in images}
+    return [
+        parse_container(item, known[item["Id"]].content(), _arch(arch.get(item["ImageID"])))
+        for item in listed
+        if known[item["Id"]].status != 404  # it went away since it was listed
+    ]
+
+
+def _inspect(container: str) -> str:
+    return f"/containers/{container}/json"
+
+
+def _log(container: str) -> str:
+    return f"/containers/{container}/logs?stdout=1&stderr=1&tail={LOG_LINES}"
+
+
+def _arch(image: Answer | None) -> str | None:
+    if image is None or image.status == 404:
+        return None
+    return str(image.content().get("Architecture") or "") or None
 
 
 def _build_cache(line: DaemonLine) -> BuildCache:
@@ -197,10 +224,6 @@ def _build_cache(line: DaemonLine) -> BuildCache:
 def _filtered(path: str, **filters: str) -> str:
     text = json.dumps({key: [value] for key, value in filters.items()})
     return f"{path}&{urlencode({'filters': text})}"
-
-
-def _service(item: Mapping[str, Any]) -> str | None:
-    return (item.get("Labels") or {}).get(SERVICE_LABEL)
 
 
 def _unframed(log: bytes) -> str:

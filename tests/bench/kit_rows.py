@@ -25,8 +25,8 @@ MANY = 20
 BIN = Path(sys.executable).parent
 
 WAITS_OF_UP = (
-    "after the login: take the lock, begin to ask the daemons, ask them, ask about each container, "
-    "look at the files through the containers, give the lock back"
+    "after the login: take the lock, begin to ask the daemons, ask them, look at the "
+    "files through the containers, give the lock back"
 )
 
 # What an admin would type on the host itself.

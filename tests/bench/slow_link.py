@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 CHUNK = 65536
 
@@ -59,7 +59,9 @@ def slow_link(host: str, port: int, seconds: float) -> Iterator[int]:
 
     async def listen() -> asyncio.Server:
         async def accepted(near: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
-            await _relay(near, back, (host, port), seconds)
+            # What asyncio calls after this one takes an end by cancellation for a fault.
+            with suppress(asyncio.CancelledError):
+                await _relay(near, back, (host, port), seconds)
 
         return await asyncio.start_server(accepted, "127.0.0.1", 0)
 

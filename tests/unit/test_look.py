@@ -30,7 +30,7 @@ ANSWERS: dict[str, Any] = {
     "/networks": [],
     "/containers/json": [LISTED],
     "/volumes": {"Volumes": None},
-    f"/containers/{ID}/json": {"State": {"Status": "running", "Pid": 7}},
+    f"/containers/{ID}/json": {"Id": ID, "State": {"Status": "running", "Pid": 7}},
     "/images/sha256%3A1/json": {"Architecture": "arm64"},
     f"/containers/{ID}/logs": FRAMED,
     "/system/df": {"BuildCache": [{"Size": 5}, {"Size": 7, "Shared": True}]},
@@ -129,9 +129,9 @@ def as_transport(host: Host) -> Any:
     return host
 
 
-def test_the_outer_daemon_is_asked_in_two_round_trips() -> None:
+def test_the_outer_daemon_is_asked_for_all_that_is_known_of_it() -> None:
     host = Host()
-    found = look_outer(as_transport(host), "runnerkit-main", "/data")
+    found = look_outer(as_transport(host), "runnerkit-main", "/data", archs=True)
     assert isinstance(found.daemon, DaemonFacts)
     [runner] = found.daemon.containers
     assert (runner.service, runner.pid, runner.arch) == ("runner", 7, "arm64")
@@ -141,6 +141,18 @@ def test_the_outer_daemon_is_asked_in_two_round_trips() -> None:
     filters = [parse_qs(urlsplit(path).query).get("filters", [""])[0] for path in host.asked]
     assert '{"label": ["com.docker.compose.project=runnerkit-main"]}' in filters
     assert '{"volume": ["/data"]}' in filters
+
+
+def test_containers_that_have_their_usual_names_are_inspected_with_the_first_questions() -> None:
+    host = Host()
+    for path in [path for path in host.answers if ID in path]:
+        usual = path.replace(ID, "runnerkit-main-runner-1")
+        host.answers[usual] = host.answers.pop(path)
+    found = look_outer(as_transport(host), "runnerkit-main", "/data")
+    assert isinstance(found.daemon, DaemonFacts)
+    assert [(item.pid, item.arch) for item in found.daemon.containers] == [(7, None)]
+    assert found.runner_log == "polls\nmore\n"
+    assert not [path for path in host.asked if ID in path or "/images/sha256" in path]
 
 
 @pytest.mark.parametrize(
