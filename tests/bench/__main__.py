@@ -18,11 +18,12 @@ from runnerkit import __version__
 from runnerkit.report.bench import bars_svg
 from tests import docs
 from tests.bench import build_rows, daily_rows, kit_rows
+from tests.bench.profile import parts_table, status_parts
 from tests.bench.rows import Row, results_json, results_markdown
 from tests.e2e.kit import Lab, lab_command
 
 HERE = Path(__file__).parent
-PARTS = ("converged", "far", "many", "first-up", "builds", "daily")
+PARTS = ("converged", "far", "many", "profile", "first-up", "builds", "daily")
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -39,7 +40,9 @@ def main(arguments: Sequence[str]) -> None:
             lab = Lab(name, json.loads(answer.stdout))
             config = yaml.safe_load(Path(lab.info["config"]).read_text())
             machine = kit_rows.Machine(lab, Path(folder), config)
-            groups = measure(machine, options.rounds, options.only or PARTS)
+            parts = options.only or PARTS
+            groups = measure(machine, options.rounds, parts)
+            profile = status_profile(machine) if "profile" in parts else ""
     finally:
         lab_command(name, "down")
     about: dict[str, object] = {
@@ -49,7 +52,7 @@ def main(arguments: Sequence[str]) -> None:
         "rounds": options.rounds,
         "minutes": round((time.monotonic() - began) / 60, 1),
     }
-    text = results_markdown(groups, about)
+    text = results_markdown(groups, about) + profile
     sys.stdout.write(text)
     if not options.only:
         rows = [row for group in groups.values() for row in group]
@@ -84,6 +87,16 @@ def measure(machine: kit_rows.Machine, rounds: int, parts: Sequence[str]) -> dic
         say("daily")
         groups["Day by day"] = daily_rows.daily_rows(machine, rounds)
     return groups
+
+
+def status_profile(machine: kit_rows.Machine) -> str:
+    """A section for RESULTS.md: what `status` of one host is made of."""
+    say("profile")
+    config = Path(machine.kit("status")[2].removeprefix("--config="))
+    table = parts_table(status_parts(config))
+    title = "Where the time of `status` goes"
+    about = "Each part done for itself, ten times; within a look they are done side by side."
+    return f"\n## {title}\n\n{about}\n\n{table}\n"
 
 
 def say(text: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ from typing import Any
 import yaml
 
 from runnerkit.bench.stats import Samples, interleaved
+from tests.bench.profile import used
 from tests.bench.rows import Goal, Row
 from tests.bench.slow_link import slow_link
 from tests.e2e.kit import ROOT, Lab
@@ -169,20 +169,11 @@ def many_hosts_row(machine: Machine, rounds: int) -> Row:
 
 
 def processor_seconds(work: Callable[[], object]) -> tuple[float, float]:
-    """What `work` takes of all processors: in the programs started here, and altogether."""
-
-    def here() -> float:
-        used = resource.getrusage(resource.RUSAGE_CHILDREN)
-        return used.ru_utime + used.ru_stime
-
-    def everything() -> float:
-        fields = Path("/proc/stat").read_text().splitlines()[0].split()[1:]
-        user, nice, system, _, _, interrupts, soft = map(int, fields[:7])
-        return (user + nice + system + interrupts + soft) / os.sysconf("SC_CLK_TCK")
-
-    before = here(), everything()
+    """What `work` takes of all processors: in what was started here, and altogether."""
+    before = used()
     work()
-    return here() - before[0], everything() - before[1]
+    after = used()
+    return after.here - before.here, after.everything - before.everything
 
 
 def far_rows(machine: Machine, rounds: int) -> list[Row]:

@@ -23,6 +23,7 @@ from runnerkit.paths import stack_paths
 from runnerkit.reach.transport import Completed
 from runnerkit.report.bench import bars_svg, bench_json, bench_table
 from tests.bench.kit_rows import processor_seconds, round_trips
+from tests.bench.profile import Part, parts_table, used
 from tests.bench.rows import Goal, Row, readme_table, results_json, results_markdown
 from tests.bench.slow_link import slow_link
 
@@ -85,6 +86,21 @@ def test_results_say_for_programs_what_they_say_for_people() -> None:
     assert "| up | 0.60 s (0.50 to 0.70) | the floor | 0.30 s (0.30 to 0.30) | 2.00 |" in text
     assert text.count("**no**") == 2
     assert "it: imports" in text
+
+
+def test_a_profile_is_a_table_of_milliseconds() -> None:
+    table = parts_table([Part("log in", 0.2, 0.05, 0.03), Part("judge", 0.001, 0.0011, 0)])
+    assert table.splitlines()[2:] == [
+        "| log in | 200 ms | 50 ms | 30 ms |", "| judge | 1 ms | 1 ms | 0 ms |",
+    ]  # fmt: skip
+
+
+def test_processor_time_counts_children_and_the_whole_machine() -> None:
+    before = used()
+    subprocess.run(["sh", "-c", "i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done"], check=True)
+    after = used()
+    assert after.here > before.here
+    assert after.everything > before.everything
 
 
 def test_readme_quotes_every_row_of_the_results() -> None:
