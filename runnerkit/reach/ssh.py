@@ -222,13 +222,29 @@ class _Transport(paramiko.Transport):
 
     def __init__(self, sock: Any, **options: Any) -> None:
         self._closed_channels: set[int] = set()
+        self._farewell: str | None = None
         super().__init__(sock, **options)
+
+    def has_ended(self) -> bool:
+        """Whether the connection ended; paramiko closes all channels before it admits that."""
+        failure = self.saved_exception
+        return self._farewell is not None or isinstance(failure, EOFError | OSError)
+
+    def why_ended(self) -> str:
+        """The reason, as far as it is known."""
+        if isinstance(self.saved_exception, OSError):
+            return str(self.saved_exception)
+        return "the host ended it" + (f": {self._farewell}" if self._farewell else "")
 
     def open_channel(self, *arguments: Any, **options: Any) -> paramiko.Channel:
         """See paramiko.Transport.open_channel."""
         channel = super().open_channel(*arguments, **options)
         self._closed_channels.discard(channel.remote_chanid)  # the server numbers them anew
         return channel
+
+    def _parse_disconnect(self, message: paramiko.Message) -> None:
+        message.get_int()
+        self._farewell = message.get_text()
 
     def _send_message(self, data: paramiko.Message) -> None:
         # Called for one message at a time: the caller holds a lock.
@@ -356,7 +372,7 @@ class _Wire:
 
     def __init__(self, hops: list[_Hop]) -> None:
         self._hops = hops
-        self._transport: paramiko.Transport = hops[-1].connection.transport
+        self._transport: _Transport = hops[-1].connection.transport
         self._opener = ThreadPoolExecutor(AHEAD)
         self._ahead: deque[Future[paramiko.Channel]] = deque(
             self._opener.submit(self._transport.open_session) for _ in range(AHEAD)
@@ -392,14 +408,10 @@ class _Wire:
         return SocketChannel(channel)
 
     def is_alive(self) -> bool:
-        return self._transport.is_active()
+        return self._transport.is_active() and not self._transport.has_ended()
 
     def reason(self) -> str:
-        # get_exception() would take it away from the next one who asks.
-        failure = self._transport.saved_exception
-        if self.is_alive() or (failure is not None and not isinstance(failure, EOFError)):
-            return str(failure or "")
-        return "the host ended it"
+        return "" if self.is_alive() else self._transport.why_ended()
 
     def knock(self) -> None:
         with suppress(Exception):  # a dying transport may raise anything; it is dying

@@ -731,8 +731,19 @@ class TestLostConnection:
         opened = connect(login)
         with pytest.raises(ConnectionLostError, match="forge: the connection was lost"):
             opened.run(["sh", "-c", KILL_SSHD])
-        with pytest.raises(ConnectionLostError, match="forge: the connection was lost"):
+        with pytest.raises(ConnectionLostError, match=r"forge: the connection was lost \(.+\)"):
             opened.run(["true"])
+        opened.close()
+
+    def test_the_server_says_why(self, login: Login) -> None:
+        """A message for a channel that the server has forgotten is one of its reasons."""
+        opened: Any = connect(login)
+        message = paramiko.Message()
+        message.add_byte(bytes([MSG_CHANNEL_EOF]))
+        message.add_int(999)
+        opened._wire._transport._send_user_message(message)
+        with pytest.raises(ConnectionLostError, match=r"the host ended it: .*channel 999"):
+            opened.run(["sleep", "60"])
         opened.close()
 
     def test_stream_and_follow(self, login: Login) -> None:
