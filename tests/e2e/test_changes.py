@@ -189,8 +189,8 @@ def test_a_host_that_goes_away_while_it_drains_is_told_and_the_next_call_goes_on
     try:
         output = change.communicate(timeout=180)[0]
         assert change.returncode == 5, output
-        told = f"error: {HOST}: the connection was lost during `drain the runner`"
-        assert output.count("error:") == output.count(told) == 1, output
+        told = f"error: {HOST}: the connection was lost( \\([^)]+\\))? during `drain the runner`"
+        assert output.count("error:") == len(re.findall(told, output)) == 1, output
         assert f"once {HOST} answers again, the same command goes on" in output
         alone("plan", HOST, expect=5)
     finally:
