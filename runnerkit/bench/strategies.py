@@ -24,6 +24,11 @@ class Strategy:
     changed: bool = True
     registry: bool = False
 
+    @property
+    def keeps(self) -> bool:
+        """Whether a build leaves something behind for the next one."""
+        return self.daemon != "new" or self.registry
+
 
 THROW_AWAY = Strategy("throw-away", "a new daemon for each build", "new")
 REGISTRY = Strategy("registry", "a new daemon, its cache in a registry", "new", registry=True)
