@@ -741,7 +741,7 @@ class TestLostConnection:
         message = paramiko.Message()
         message.add_byte(bytes([MSG_CHANNEL_EOF]))
         message.add_int(999)
-        opened._wire._transport._send_user_message(message)
+        opened._wire._connection._send_user_message(message)
         with pytest.raises(ConnectionLostError, match=r"the host ended it: .*channel 999"):
             opened.run(["sleep", "60"])
         opened.close()
