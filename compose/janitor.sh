@@ -260,8 +260,8 @@ END
 
 # --- the build cache -----------------------------------------------------------------------------
 
-# Writes $work/records: "created last-used shared size type id" of each record of the build cache. The
-# CLI rounds all of this, so the API is asked, through the CLI's own way to it.
+# Writes $work/records: "created last-used shared size type id in-use" of each record of the build
+# cache. The CLI rounds all of this, so the API is asked, through the CLI's own way to it.
 list_records() {
     if [ -f "$work/records" ]; then mv "$work/records" "$work/records.before"; fi
     # Open for reading too, the pipe has no end: the daemon would take that for our going away.
@@ -276,14 +276,15 @@ list_records() {
         }
         /^\{"ID":/ && /"UsageCount":/ {
             print value("CreatedAt"), value("LastUsedAt"), value("Shared"), value("Size"), value("Type"), \
-                value("ID")
+                value("ID"), value("InUse")
         }' >"$work/records"
     exec 3>&-
     note_evictions
 }
 
 # Compares the list of records with the one before: what is gone was taken by GC, or by this janitor
-# where it pruned in between. $state/evictions keeps, of seven days, lines "day by-whom type how-many
+# where it pruned in between. What was in use then cannot have been: a running step has a record that
+# becomes another one when it ends. $state/evictions keeps, of seven days, lines "day by-whom type how-many
 # bytes seconds", the last being the shortest time for which one of them was unused, so that
 # `runnerkit tune` knows whether the cache is too small.
 note_evictions() {
@@ -293,7 +294,7 @@ note_evictions() {
     if [ -z "$before" ] || [ ! -s "$work/records" ]; then return; fi
     awk -v now="$listed" "$unix_time"'
         NR == FNR { here[$6] = 1; next }
-        !($6 in here) && $3 == "false" {
+        !($6 in here) && $3 == "false" && $7 != "true" {
             used = unix($2)
             if (!used) used = unix($1)
             unused = now > used ? now - used : 0

@@ -70,11 +70,18 @@ class Lab:
             arguments += ["--repo", str(repo)]
         return json.loads(self.call(*arguments, check=False).stdout)  # type: ignore[no-any-return]
 
+    def begin(self, host: str, *argv: str) -> subprocess.Popen[str]:
+        """Like `on`, without waiting for its end here."""
+        return self._begun("exec", host, "--", *argv)
+
     def queue(self, pipeline: Path, repo: Path | None = None) -> subprocess.Popen[str]:
         """Like submit, without waiting for it here."""
         arguments = ["submit", str(pipeline), "--wait"]
         if repo is not None:
             arguments += ["--repo", str(repo)]
+        return self._begun(*arguments)
+
+    def _begun(self, *arguments: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
             [sys.executable, "-m", "tests.lab", *arguments],
             cwd=ROOT,

@@ -53,6 +53,28 @@ for name in "$@"; do
 done
 """
 
+# A cache mount and three layers of 200 MB each; the images are gone again, so GC may take them.
+OVERFILL = """
+export DOCKER_HOST=unix:///run/runnerkit/main/docker.sock DOCKER_BUILDKIT=1
+docker pull -q debian:trixie-slim
+for number in 1 2 3; do
+    docker image rm "$(printf 'FROM debian:trixie-slim\n%s\nRUN echo %s; %s\n' \
+        'RUN --mount=type=cache,id=stays,target=/stays echo x >>/stays/f' \
+        "$number" 'head -c 200000000 /dev/urandom >/f' | docker build -q -)"
+done
+"""
+
+# A second janitor, in a hurry, until it has missed layers; what it noted then.
+COUNT = """
+docker exec -e JANITOR_WORK=/tmp/count -e JANITOR_STATE=/tmp/counted \
+    -e JANITOR_SWEEP_EVERY=1 -e JANITOR_LOOK_EVERY=1 runnerkit-main-janitor-1 sh -c '
+mkdir -p /tmp/counted
+sh /etc/runnerkit/janitor.sh >/dev/null 2>&1 &
+until grep -q " regular " /tmp/counted/evictions 2>/dev/null; do sleep 0.2; done
+kill $!
+cat /tmp/counted/evictions'
+"""
+
 MAKE_LEFTOVERS = """
 docker() { command docker -H unix:///run/runnerkit/main/docker.sock "$@"; }
 now=$(date +%s)
@@ -183,3 +205,23 @@ def test_when_everything_has_to_go_cache_mounts_go_last(host: str, small: Kit, l
     assert built < pulled < mounts
     assert max(built, pulled, layers) < mounts
     assert small("status", host).code == 0
+
+
+def test_what_the_engine_itself_evicts_is_counted(small: Kit, lab: Lab) -> None:
+    """Above its ceiling: layers of images that are gone, while the cache mount stays."""
+    host, before = "small28", small.config.read_text()
+    small.edit(lambda content: content["hosts"][host]["cache"].update(max="512MiB"))
+    try:
+        small("up", host, "--yes")
+        counting = lab.begin(host, "sh", "-c", COUNT)
+        lab.on(host, "sh", "-c", OVERFILL)
+        lines = [line.split()[1:] for line in counting.communicate(timeout=300)[0].splitlines()]
+        [(_, size, _)] = [found for by, kind, *found in lines if (by, kind) == ("gc", "regular")]
+        assert int(size) >= 150_000_000, lines
+        assert "exec.cachemount" not in {kind for _, kind, *_ in lines}
+        cache = json.loads(small("cache", "show", host, "--json").stdout)
+        assert cache["cache_bytes"] <= 512 << 20
+        assert [item["mount"]["target"] for item in cache["mounts"]] == ["/stays"]
+    finally:
+        small.config.write_text(before)
+        small("up", host, "--yes")

@@ -138,6 +138,7 @@ def records(*entries: tuple[str, str, int]) -> str:
         {
             "ID": name,
             "Type": kind,
+            "InUse": name == "busy",
             "Shared": name == "shared",
             "Size": 5000,
             "CreatedAt": "2020-01-01T00:00:00Z",
@@ -161,7 +162,7 @@ MOUNT = "exec.cachemount"
 def full() -> str:
     return records(
         ("stays", "regular", 9), ("young", "regular", 600), ("old", "regular", 86400),
-        ("shared", "regular", 5), ("mount", MOUNT, 7200),
+        ("shared", "regular", 5), ("mount", MOUNT, 7200), ("busy", "regular", 2),
     )  # fmt: skip
 
 
@@ -180,7 +181,8 @@ def test_what_vanished_between_two_looks_was_taken_by_gc(tmp_path: Path) -> None
     assert (by, kind, other) == ("gc", MOUNT, "regular")
     assert (int(mount[0]), int(mount[1])) == (1, 5000)
     assert 7200 <= int(mount[2]) < 86400
-    # Of the layers the one that was used last; what an image holds was not in the way.
+    # Of the layers the one that was used last; what an image holds was not in the way, and the
+    # record of a step that ran has only become another one.
     assert (int(layers[0]), int(layers[1])) == (2, 10000)
     assert 600 <= int(layers[2]) < 7200
 
