@@ -33,6 +33,7 @@ from runnerkit.config.values import (
     SecretSource,
     SshTarget,
     StackName,
+    StepValue,
     StorageDriver,
     Url,
     VariableName,
@@ -86,7 +87,7 @@ class RunnerSettings(Model):
     labels: Mapping[LabelKey, PlainText] = Field(
         {}, description="Labels; the runner takes only pipelines with exactly the same `node:`."
     )
-    environ: Mapping[VariableName, OneLine] = Field(
+    environ: Mapping[VariableName, StepValue] = Field(
         {}, description="Environment variables given to every step."
     )
     limit: LimitSettings = Field(LimitSettings(), description="What the runner accepts.")

@@ -278,6 +278,12 @@ def _one_line(text: str) -> str:
     return text
 
 
+def _step_value(text: str) -> str:
+    if not text:
+        raise ValueError("cannot be empty: the runner leaves out a variable without a value")
+    return _one_line(text)
+
+
 HOST_NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
 
 Text = Annotated[str, Strict]
@@ -294,6 +300,7 @@ Event = Annotated[str, Strict, AfterValidator(_check_event)]
 PlainText = Annotated[str, Strict, AfterValidator(plain)]
 PlainPath = Annotated[str, Strict, AfterValidator(_plain_path)]
 OneLine = Annotated[str, Strict, AfterValidator(_one_line)]
+StepValue = Annotated[str, Strict, AfterValidator(_step_value)]
 LocalPath = Annotated[Path, BeforeValidator(_read_path)]
 Network = Annotated[ipaddress.IPv4Network, BeforeValidator(_read_network)]
 Mtu = Annotated[

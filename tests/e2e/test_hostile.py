@@ -76,7 +76,7 @@ class Hostile:
 
 HOSTILE = st.builds(
     Hostile,
-    values=st.lists(NASTY, min_size=4, max_size=12).map(tuple),
+    values=st.lists(NASTY.filter(bool), min_size=4, max_size=12).map(tuple),
     labels=st.dictionaries(LABELS, NASTY, min_size=1, max_size=3),
     inside=FOLDERS,
     outside=FOLDERS,

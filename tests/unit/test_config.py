@@ -85,6 +85,7 @@ LEAF = [
     ({"runner": {"capacity": True}}, "valid integer"),
     ({"runner": {"labels": {"a": "b:c"}}}, "cannot hold a comma, a colon"),
     ({"runner": {"environ": {"A": "b\nc"}}}, "cannot hold a line break"),
+    ({"runner": {"environ": {"A": ""}}}, "the runner leaves out a variable without a value"),
     ({"registry": {"cache": "https://r.lan"}}, "without a tag"),
     ({"runner": {"volumes": {"/a": "/b:ro"}}}, "cannot hold a comma, a colon"),
     ({"runner": {"volumes": {"a": "/b"}}}, "absolute path"),
