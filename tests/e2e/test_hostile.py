@@ -196,6 +196,7 @@ def test_hostile_texts_arrive_byte_for_byte_and_nothing_is_executed(
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(3600)
 @given(hostile=HOSTILE)
 @checked(60)
 def test_many_hostile_texts_arrive_byte_for_byte(
