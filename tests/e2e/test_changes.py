@@ -245,7 +245,7 @@ def test_a_lock_of_a_silent_client_is_explained_and_can_be_ended(alone: Kit, lab
 
 def test_an_upgrade_that_never_gets_healthy_goes_back(alone: Kit, lab: Lab) -> None:
     publish(lab, HOST, "broken/dind:28", BROKEN_DIND)
-    alone.edit(host_settings(docker={"image": "docker:28.5-dind", "health_timeout": "10s"}))
+    alone.edit(host_settings(docker={"image": "docker:28.5-dind", "health_timeout": "25s"}))
     alone("up", HOST, "--yes")
     answer = alone("upgrade", HOST, "--to-dind", "broken/dind:28", "--yes", expect=1)
     assert "no such luck" in answer.stderr
