@@ -91,10 +91,11 @@ class Bench:
 
             return once
 
+        work = {strategy.name: build(strategy) for strategy in strategies}
         for strategy in strategies:
             if strategy.keeps:
-                build(strategy)()
-        return interleaved({strategy.name: build(strategy) for strategy in strategies}, rounds)
+                work[strategy.name]()
+        return interleaved(work, rounds)
 
     def _cache_options(self) -> tuple[str, ...]:
         place = f"type=registry,ref={self.registry}"

@@ -64,10 +64,9 @@ def collect(
     """
     with ThreadPoolExecutor(max_workers=MOST_AT_ONCE) as pool:
         system = pool.submit(_system, host, transport, paths)
-        socket, measure = str(paths.docker_socket), inquiry is not None
-        stack = paths.project, str(paths.data)
-        looking = pool.submit(look_outer, transport, *stack, archs=inquiry is not None)
-        inner = pool.submit(look_inner, transport, socket, measure=measure)
+        checks = inquiry is not None
+        looking = pool.submit(look_outer, transport, paths.project, str(paths.data), archs=checks)
+        inner = pool.submit(look_inner, transport, str(paths.docker_socket), measure=checks)
         outer = looking.result()
         services = _services(outer.daemon)
         runner, dind = services.get("runner"), services.get("dind")

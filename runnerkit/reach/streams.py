@@ -151,7 +151,7 @@ class ProgramStream:
             return
         lost = self._program.lost()
         if lost is not None:
-            raise StreamLostError(lost.message, hint=lost.hint) from None
+            raise StreamLostError(lost.message, hint=lost.hint)
 
     def _drain_stderr(self) -> None:
         with suppress(OSError):

@@ -92,8 +92,7 @@ def measure(machine: kit_rows.Machine, rounds: int, parts: Sequence[str]) -> dic
 def status_profile(machine: kit_rows.Machine) -> str:
     """A section for RESULTS.md: what `status` of one host is made of."""
     say("profile")
-    config = Path(machine.kit("status")[2].removeprefix("--config="))
-    table = parts_table(status_parts(config))
+    table = parts_table(status_parts(machine.file()))
     title = "Where the time of `status` goes"
     about = "Each part done for itself, ten times; within a look they are done side by side."
     return f"\n## {title}\n\n{about}\n\n{table}\n"

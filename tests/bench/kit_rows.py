@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from runnerkit.bench.stats import Samples, interleaved
-from tests.bench.profile import used
+from tests.bench.profile import processor_seconds
 from tests.bench.rows import Goal, Row
 from tests.bench.slow_link import slow_link
 from tests.e2e.kit import ROOT, Lab
@@ -55,11 +55,15 @@ class Machine:
 
     def kit(self, *arguments: str, hosts: Mapping[str, Any] | None = None) -> list[str]:
         """runnerkit with these hosts in its configuration."""
+        command, *rest = arguments
+        return [str(BIN / "runnerkit"), command, f"--config={self.file(hosts)}", *rest]
+
+    def file(self, hosts: Mapping[str, Any] | None = None) -> Path:
+        """A configuration with these hosts, or all."""
         content = self.config | {"hosts": dict(hosts or self.config["hosts"])}
         path = self.folder / f"runnerkit-{abs(hash(json.dumps(content, sort_keys=True)))}.yml"
         path.write_text(yaml.safe_dump(content))
-        command, *rest = arguments
-        return [str(BIN / "runnerkit"), command, f"--config={path}", *rest]
+        return path
 
     def ssh(self, command: str, *, port: int | None = None) -> list[str]:
         """The floor: one command over SSH."""
@@ -166,14 +170,6 @@ def many_hosts_row(machine: Machine, rounds: int) -> Row:
     )
     row = f"`status` of {MANY} hosts"
     return Row(row, "one host", found["many"], found["one"], Goal("at most", 5), note=note)
-
-
-def processor_seconds(work: Callable[[], object]) -> tuple[float, float]:
-    """What `work` takes of all processors: in what was started here, and altogether."""
-    before = used()
-    work()
-    after = used()
-    return after.here - before.here, after.everything - before.everything
 
 
 def far_rows(machine: Machine, rounds: int) -> list[Row]:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from runnerkit.collect.cache_probe import collect_gc
 from runnerkit.collect.probe import FACTS_SCRIPT
@@ -31,9 +32,8 @@ class Part:
     host: float
 
 
-@dataclass(frozen=True)
-class Used:
-    """Seconds of processors so far: in this process and its children, and altogether."""
+class Used(NamedTuple):
+    """Seconds of processors: in this process and its children, and altogether."""
 
     here: float
     everything: float
@@ -48,6 +48,14 @@ def used() -> Used:
     return Used(here, (user + nice + system + interrupts + soft) / os.sysconf("SC_CLK_TCK"))
 
 
+def processor_seconds(work: Callable[[], object]) -> Used:
+    """What `work` takes of all processors: here and in what was started here, and altogether."""
+    before = used()
+    work()
+    after = used()
+    return Used(after.here - before.here, after.everything - before.everything)
+
+
 def status_parts(config: Path) -> list[Part]:
     """What `status` of the first host in `config` is made of, each part done for itself.
 
@@ -57,9 +65,7 @@ def status_parts(config: Path) -> list[Part]:
     host = select_hosts(load(config), ())[0]
     access = Access(base=config.parent)
     time.sleep(IDLE_SECONDS)  # let what a row before this one began come to its end
-    before = used()
-    time.sleep(IDLE_SECONDS)
-    idle = (used().everything - before.everything) / IDLE_SECONDS
+    idle = processor_seconds(lambda: time.sleep(IDLE_SECONDS)).everything / IDLE_SECONDS
 
     def login() -> None:
         with reach(host, access) as transport:
@@ -93,14 +99,16 @@ def _looks(found: Survey) -> Mapping[str, Callable[[], object]]:
 
 
 def _part(name: str, once: Callable[[], object], idle: float) -> Part:
+    def often() -> None:
+        for _ in range(TIMES):
+            once()
+
     once()
-    before, began = used(), time.perf_counter()
-    for _ in range(TIMES):
-        once()
-    wall, after = time.perf_counter() - began, used()
-    here = after.here - before.here
-    host = max(0.0, after.everything - before.everything - here - idle * wall)
-    return Part(name, wall / TIMES, here / TIMES, host / TIMES)
+    began = time.perf_counter()
+    took = processor_seconds(often)
+    wall = time.perf_counter() - began
+    host = max(0.0, took.everything - took.here - idle * wall)
+    return Part(name, wall / TIMES, took.here / TIMES, host / TIMES)
 
 
 def parts_table(parts: Sequence[Part]) -> str:

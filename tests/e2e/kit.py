@@ -95,7 +95,11 @@ class Lab:
         """End every build that the server takes for unfinished, also those of a host that died."""
         for build in json.loads(self.call("server", "GET", "/lab/builds").stdout):
             if not build["finished"]:
-                self.call("server", "POST", f"/lab/builds/{build['id']}/cancel")
+                self.cancel(build["id"])
+
+    def cancel(self, build: int) -> None:
+        """End one build."""
+        self.call("server", "POST", f"/lab/builds/{build}/cancel")
 
     @property
     def secret(self) -> str:

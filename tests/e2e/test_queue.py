@@ -46,7 +46,7 @@ def waiting(lab: Lab, pipeline: dict[str, Any], **build: object) -> Iterator[int
     try:
         yield int(created["build"])
     finally:
-        lab.call("server", "POST", f"/lab/builds/{created['build']}/cancel")
+        lab.cancel(created["build"])
 
 
 def asked(kit: Kit, *, expect: int = 0, env: dict[str, str] | None = None) -> dict[str, Any]:

@@ -22,8 +22,8 @@ from runnerkit.errors import ConfigError, HostError
 from runnerkit.paths import stack_paths
 from runnerkit.reach.transport import Completed
 from runnerkit.report.bench import bars_svg, bench_json, bench_table
-from tests.bench.kit_rows import processor_seconds, round_trips
-from tests.bench.profile import Part, parts_table, used
+from tests.bench.kit_rows import round_trips
+from tests.bench.profile import Part, parts_table, processor_seconds, used
 from tests.bench.rows import Goal, Row, readme_table, results_json, results_markdown
 from tests.bench.slow_link import slow_link
 
